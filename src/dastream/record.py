@@ -1,0 +1,129 @@
+"""What travels from a source to a sink: positions, records and the two kinds of batch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from dastream.errors import RecordError
+
+if TYPE_CHECKING:
+    from dastream.event import Event
+
+__all__ = [
+    "SHARD_END",
+    "DeadLetter",
+    "EventBatch",
+    "Position",
+    "Record",
+    "RecordBatch",
+    "digest",
+    "is_reached",
+]
+
+SHARD_END = "SHARD_END"
+"""The sequence number of a shard's end: a shard through `SHARD_END` has nothing more to give."""
+
+
+class Position(NamedTuple):
+    """Where a record lies: stream name, shard id and the decimal sequence number."""
+
+    stream: str
+    shard: str
+    sequence: str
+
+
+class Record(NamedTuple):
+    """One Kinesis record: its bytes, where it lay, and when it arrived.
+
+    `arrival_ms` is Kinesis' approximate arrival time in milliseconds since 1970, UTC. Position
+    and arrival are None on a path that does not know them (`dastream decode` from a file).
+    """
+
+    data: bytes
+    position: Position | None = None
+    arrival_ms: int | None = None
+
+
+class DeadLetter(NamedTuple):
+    """A record kept as its original bytes, and the error that made it undeliverable."""
+
+    record: Record
+    error: RecordError
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBatch:
+    """Consecutive records of one shard: from `after` (exclusive) to `through` (inclusive).
+
+    `after` is None at the start of a shard. `through` may be `SHARD_END`, and `records` may be
+    empty then. All records of a batch arrived on one UTC day.
+    """
+
+    stream: str
+    shard: str
+    after: str | None
+    through: str
+    records: tuple[Record, ...]
+
+    def split(self, through: str) -> tuple[RecordBatch, RecordBatch | None]:
+        """Cut after the record at `through`; the second part is None if nothing is left."""
+        if is_reached(self.through, by=through):
+            return self, None
+        held = tuple(r for r in self.records if is_reached(_sequence(r), by=through))
+        left = RecordBatch(self.stream, self.shard, self.after, through, held)
+        rest = self.records[len(held) :]
+        return left, RecordBatch(self.stream, self.shard, through, self.through, rest)
+
+    def joined(self, later: RecordBatch) -> RecordBatch:
+        """This batch and the one that follows it, as one."""
+        records = self.records + later.records
+        return RecordBatch(self.stream, self.shard, self.after, later.through, records)
+
+
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """What a `RecordBatch` became: the events to deliver for the same range, as one unit.
+
+    `day` is the UTC day of arrival as YYYY-MM-DD, `dropped` counts events by the name of the
+    transform that dropped them, `digest` identifies the records that the batch was made from.
+    """
+
+    stream: str
+    shard: str
+    after: str | None
+    through: str
+    day: str
+    records: int
+    digest: str
+    events: tuple[Event, ...]
+    dropped: Mapping[str, int]
+    dead_letters: tuple[DeadLetter, ...]
+
+
+def is_reached(sequence: str, *, by: str) -> bool:
+    """Whether a reader that is through position `by` has `sequence` behind it."""
+    if by == SHARD_END or sequence == by:
+        return True
+    return sequence != SHARD_END and int(sequence) <= int(by)
+
+
+def digest(records: Iterable[Record]) -> str:
+    """A hex SHA-256 over positions and bytes: equal for the same records, and only for them."""
+    hasher = hashlib.sha256()
+    for record in records:
+        hasher.update(f"{_sequence(record)} {len(record.data)} ".encode())
+        hasher.update(record.data)
+    return hasher.hexdigest()
+
+
+def utc_day(arrival_ms: int) -> str:
+    """The UTC day of an arrival time, as YYYY-MM-DD."""
+    return datetime.fromtimestamp(arrival_ms / 1000, UTC).strftime("%Y-%m-%d")
+
+
+def _sequence(record: Record) -> str:
+    return record.position.sequence if record.position else ""
