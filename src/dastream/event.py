@@ -159,7 +159,7 @@ class Event:
         """The members that built-in transforms read; all None if the entry is no JSON object."""
         try:
             return _decode_members(self.entry)
-        except msgspec.ValidationError:
+        except (msgspec.DecodeError, RecursionError):
             return _NO_MEMBERS
 
     @cached_property

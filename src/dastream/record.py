@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SHARD_END",
+    "BatchName",
     "DeadLetter",
     "EventBatch",
     "Position",
@@ -22,6 +23,8 @@ __all__ = [
     "RecordBatch",
     "digest",
     "is_reached",
+    "iso_time",
+    "utc_day",
 ]
 
 SHARD_END = "SHARD_END"
@@ -69,6 +72,13 @@ class RecordBatch:
     through: str
     records: tuple[Record, ...]
 
+    @property
+    def start(self) -> str:
+        """Where the batch starts, as the objects made from it are named."""
+        if self.after is not None:
+            return f"after-{self.after}"
+        return f"from-{_sequence(self.records[0])}" if self.records else "from-start"
+
     def split(self, through: str) -> tuple[RecordBatch, RecordBatch | None]:
         """Cut after the record at `through`; the second part is None if nothing is left."""
         if is_reached(self.through, by=through):
@@ -84,19 +94,29 @@ class RecordBatch:
         return RecordBatch(self.stream, self.shard, self.after, later.through, records)
 
 
+class BatchName(NamedTuple):
+    """What names a batch, and every object made from it.
+
+    `resource_id` is the cluster or instance whose stream it is, `day` the UTC day on which its
+    records arrived (YYYY-MM-DD), `start` where it starts (`RecordBatch.start`).
+    """
+
+    resource_id: str
+    day: str
+    shard: str
+    start: str
+
+
 @dataclass(frozen=True, slots=True)
 class EventBatch:
     """What a `RecordBatch` became: the events to deliver for the same range, as one unit.
 
-    `day` is the UTC day of arrival as YYYY-MM-DD, `dropped` counts events by the name of the
-    transform that dropped them, `digest` identifies the records that the batch was made from.
+    `records` and `digest` tell how many and which records it was made from, `dropped` counts
+    events by the transform that dropped them.
     """
 
-    stream: str
-    shard: str
-    after: str | None
+    name: BatchName
     through: str
-    day: str
     records: int
     digest: str
     events: tuple[Event, ...]
@@ -120,9 +140,15 @@ def digest(records: Iterable[Record]) -> str:
     return hasher.hexdigest()
 
 
+def iso_time(time_ms: int) -> str:
+    """Milliseconds since 1970 as ISO 8601 in UTC: `2026-11-23T07:28:05.123Z`."""
+    moment = datetime.fromtimestamp(time_ms // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"
+
+
 def utc_day(arrival_ms: int) -> str:
     """The UTC day of an arrival time, as YYYY-MM-DD."""
-    return datetime.fromtimestamp(arrival_ms / 1000, UTC).strftime("%Y-%m-%d")
+    return iso_time(arrival_ms)[:10]
 
 
 def _sequence(record: Record) -> str:

@@ -1,0 +1,1 @@
+"""Activity streams on AWS: starting and stopping them, and the Lambda handlers."""

@@ -1,0 +1,62 @@
+"""Where events go, opened by URL.
+
+A sink takes batches of events and makes them durable. It commits nothing and keeps no state
+between batches: that a batch is there is told by the object that holds it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from dastream.errors import ConfigError
+from dastream.record import BatchName, EventBatch
+
+__all__ = ["Sink", "open_sink"]
+
+ENTRY_POINTS = "dastream.sinks"
+
+_BUILT_IN = {"file": "dastream.sinks.lake", "s3": "dastream.sinks.lake"}
+
+
+class Sink(Protocol):
+    """The contract of every sink. Both methods raise SinkError when the outside fails."""
+
+    def extent(self, name: BatchName) -> str | None:
+        """The `through` of the batch that is already held under a name, None for nothing.
+
+        Asked before a shard's first batch after a start. A crash may have come between delivery
+        and checkpoint; the batch is then formed anew with exactly this extent.
+        """
+        ...
+
+    def deliver(self, batch: EventBatch) -> None:
+        """Make a batch durable before returning; do nothing if it is there already.
+
+        Raises SinkError if something other than this batch is held under its name.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+def open_sink(url: str) -> Sink:
+    """The sink that a URL names, built in or from the entry-point group `dastream.sinks`.
+
+    A sink's module, or entry point, has a function `open(url) -> Sink`. Raises ConfigError.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme in _BUILT_IN:
+        sink: Sink = import_module(_BUILT_IN[scheme]).open(url)
+        return sink
+    for entry_point in entry_points(group=ENTRY_POINTS, name=scheme):
+        opened: Sink = entry_point.load().open(url)
+        return opened
+    raise ConfigError(
+        f"sink: no sink for {scheme or 'a URL without a scheme'}",
+        hint="use file:///DIR or s3://BUCKET/PREFIX",
+    )

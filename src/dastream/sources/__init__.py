@@ -1,0 +1,69 @@
+"""Where records come from, opened by URL.
+
+A source reads the shards of a stream and yields batches of records. It never commits: progress
+is handed to it, and the pipeline stores it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from dastream.errors import ConfigError
+from dastream.record import RecordBatch
+from dastream.sources.batcher import BatchLimits
+
+__all__ = ["BatchLimits", "Source", "open_source"]
+
+ENTRY_POINTS = "dastream.sources"
+
+_BUILT_IN = {"kinesis": "dastream.sources.kinesis"}
+
+
+class Source(Protocol):
+    """The contract of every source."""
+
+    stream: str
+    """The name of the stream, which checkpoints go by."""
+
+    @property
+    def lag_ms(self) -> Mapping[str, int]:
+        """How far behind the tip of its shard the last read of each shard was."""
+        ...
+
+    def batches(self, progress: Mapping[str, str]) -> Iterator[RecordBatch]:
+        """Batches of each shard, strictly one after another from its `progress` on.
+
+        Ends when it was told to stop, or, for a source that reads once, at the tip of every
+        shard. What has been read by then is yielded before. Raises SourceError.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Let `batches` end soon. May be called from a signal handler or another thread."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+def open_source(url: str, *, once: bool = False, limits: BatchLimits | None = None) -> Source:
+    """The source that a URL names, built in or from the entry-point group `dastream.sources`.
+
+    A source's module, or entry point, has `open(url, *, once, limits) -> Source`; `once` ends at
+    the tip of every shard. Raises ConfigError.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme in _BUILT_IN:
+        source: Source = import_module(_BUILT_IN[scheme]).open(url, once=once, limits=limits)
+        return source
+    for entry_point in entry_points(group=ENTRY_POINTS, name=scheme):
+        opened: Source = entry_point.load().open(url, once=once, limits=limits)
+        return opened
+    raise ConfigError(
+        f"source: no source for {scheme or 'a URL without a scheme'}", hint="use kinesis://NAME"
+    )

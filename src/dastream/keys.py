@@ -1,0 +1,227 @@
+"""Unwrapping data keys: KMS behind a bounded, expiring cache, or fixed keys without KMS.
+
+An *unwrap* is a function from an envelope's key (the KMS ciphertext) and the encryption context
+to the 32-byte data key. It raises DecryptError when ciphertext or context are wrong, which is
+the record's fault, and KeyServiceError when KMS does not tell.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dastream.errors import ConfigError, DastreamError, DecryptError, KeyServiceError
+from dastream.settings import Settings
+
+__all__ = [
+    "CachingUnwrap",
+    "Unwrap",
+    "encryption_context",
+    "fixed_unwrap",
+    "kms_unwrap",
+    "open_unwrap",
+    "resource_id",
+]
+
+Unwrap = Callable[[bytes, Mapping[str, str]], bytes]
+
+STREAM_PREFIX = "aws-rds-das-"
+_RESOURCE_ID = re.compile(r"(cluster|db)-[A-Za-z0-9]{1,64}", re.ASCII)
+_CONTEXT_NAMES = {"cluster": "aws:rds:dbc-id", "db": "aws:rds:db-id"}
+
+_REFUSED = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})
+"""KMS errors that are the ciphertext's or the context's fault (KMS API reference, Decrypt)."""
+
+
+def resource_id(stream: str) -> str | None:
+    """The resource id in the name of an activity stream, None for any other stream's name.
+
+    `aws-rds-das-cluster-ABC` is the stream of `cluster-ABC` (Aurora), `aws-rds-das-db-ABC` that
+    of `db-ABC` (RDS).
+    """
+    name = stream.removeprefix(STREAM_PREFIX)
+    return name if name != stream and _RESOURCE_ID.fullmatch(name) else None
+
+
+def encryption_context(resource_id: str) -> dict[str, str]:
+    """The KMS encryption context of a cluster's or an instance's data keys.
+
+    Raises ConfigError if it is neither. Source: AWS's consumer samples for Aurora and RDS.
+    """
+    match = _RESOURCE_ID.fullmatch(resource_id)
+    if match is None:
+        raise ConfigError(
+            "resource id: neither cluster-… nor db-…",
+            hint="take DbClusterResourceId or DbiResourceId, not the cluster's or instance's name",
+        )
+    return {_CONTEXT_NAMES[match[1]]: resource_id}
+
+
+def fixed_unwrap(data_keys: Mapping[str, str]) -> Unwrap:
+    """An unwrap from known data keys: an envelope's key string to the base64 of its data key.
+
+    Raises ConfigError if a data key is not the base64 of 32 bytes.
+    """
+    try:
+        known = {_base64(key): _base64(data_key) for key, data_key in data_keys.items()}
+    except ValueError:
+        raise ConfigError("data keys: not base64") from None
+    if any(len(data_key) != 32 for data_key in known.values()):
+        raise ConfigError("data keys: a data key is 32 bytes")
+
+    def unwrap(key: bytes, context: Mapping[str, str]) -> bytes:
+        del context  # known keys need no proof
+        if key not in known:
+            raise DecryptError("data key: not among those given")
+        return known[key]
+
+    return unwrap
+
+
+def _base64(text: str) -> bytes:
+    return binascii.a2b_base64(text, strict_mode=True)
+
+
+def kms_unwrap(client: Any, *, key_id: str | None = None) -> Unwrap:
+    """An unwrap through KMS. `client` is boto3's; `key_id` pins the KMS key that may be used."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
+
+    pinned = {} if key_id is None else {"KeyId": key_id}
+
+    def unwrap(key: bytes, context: Mapping[str, str]) -> bytes:
+        try:
+            answer = client.decrypt(CiphertextBlob=key, EncryptionContext=dict(context), **pinned)
+        except ClientError as error:
+            raise _kms_error(error.response["Error"]["Code"]) from None
+        except BotoCoreError as error:
+            raise KeyServiceError(f"kms decrypt: {type(error).__name__}") from None
+        plaintext: bytes = answer["Plaintext"]
+        return plaintext
+
+    return unwrap
+
+
+def _kms_error(code: str) -> DastreamError:
+    if code in _REFUSED:
+        return DecryptError(
+            f"data key: kms refused it ({code})",
+            hint="check the resource id: its encryption context must be that of the stream",
+        )
+    return KeyServiceError(
+        f"kms decrypt: {code}",
+        hint="check kms:Decrypt for this role, the key policy, and that the key is enabled",
+    )
+
+
+def open_unwrap(settings: Settings, client: Any) -> CachingUnwrap:
+    """The unwrap of every production path: KMS behind the cache, as the settings say."""
+    return CachingUnwrap(
+        kms_unwrap(client, key_id=settings.kms_key_id),
+        keys_max=settings.key_cache_keys_max,
+        age_seconds_max=settings.key_cache_age_seconds_max,
+    )
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One key's outcome. `done` is set when `data_key` or `error` is there."""
+
+    since: float
+    done: threading.Event = field(default_factory=threading.Event)
+    data_key: bytes | None = None
+    error: DastreamError | None = None
+
+
+class CachingUnwrap:
+    """An unwrap that asks another one once for each key, also when several threads ask at once.
+
+    At most `keys_max` outcomes are kept, the least recently used go first. A data key is kept
+    for `age_seconds_max`; a refused one (DecryptError) for `refusal_age_seconds_max`, so that a
+    poison key costs one call. A KeyServiceError is not kept. `hits` and `misses` count calls.
+    """
+
+    def __init__(
+        self,
+        unwrap: Unwrap,
+        *,
+        keys_max: int = 1000,
+        age_seconds_max: float = 300,
+        refusal_age_seconds_max: float = 60,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.hits = 0
+        self.misses = 0
+        self._unwrap = unwrap
+        self._keys_max = keys_max
+        self._age_seconds_max = age_seconds_max
+        self._refusal_age_seconds_max = refusal_age_seconds_max
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._slots: OrderedDict[tuple[object, ...], _Slot] = OrderedDict()
+
+    def __call__(self, key: bytes, context: Mapping[str, str]) -> bytes:
+        name = (key, *sorted(context.items()))
+        slot, is_new = self._slot(name)
+        if is_new:
+            self._fill(name, slot, key, context)
+        slot.done.wait()
+        if slot.data_key is None:
+            raise _again(slot.error)
+        return slot.data_key
+
+    def _slot(self, name: tuple[object, ...]) -> tuple[_Slot, bool]:
+        with self._lock:
+            self._expire()
+            slot = self._slots.get(name)
+            if slot is not None and not self._is_stale(slot):
+                self.hits += 1
+                self._slots.move_to_end(name)
+                return slot, False
+            self.misses += 1
+            slot = self._slots[name] = _Slot(self._clock())
+            self._slots.move_to_end(name)
+            while len(self._slots) > self._keys_max:
+                self._slots.popitem(last=False)
+            return slot, True
+
+    def _fill(
+        self, name: tuple[object, ...], slot: _Slot, key: bytes, context: Mapping[str, str]
+    ) -> None:
+        try:
+            slot.data_key = self._unwrap(key, context)
+        except DecryptError as error:
+            slot.error = error
+        except BaseException as error:
+            slot.error = error if isinstance(error, DastreamError) else None
+            with self._lock:
+                if self._slots.get(name) is slot:
+                    del self._slots[name]
+            raise
+        finally:
+            slot.done.set()
+
+    def _expire(self) -> None:
+        """Drop stale outcomes from the old end, so that no data key outlives its age unused."""
+        while self._slots:
+            name, slot = next(iter(self._slots.items()))
+            if not self._is_stale(slot):
+                return
+            del self._slots[name]
+
+    def _is_stale(self, slot: _Slot) -> bool:
+        refused = slot.done.is_set() and slot.error is not None
+        age_max = self._refusal_age_seconds_max if refused else self._age_seconds_max
+        return self._clock() - slot.since >= age_max
+
+
+def _again(error: DastreamError | None) -> DastreamError:
+    """A fresh copy: an exception raised twice would gather the frames of every caller."""
+    if error is None:
+        return KeyServiceError("data key: the call that was waited for failed")
+    return type(error)(str(error), hint=error.hint)

@@ -1,0 +1,119 @@
+"""The delivered JSON line: our members first, then the entry's, byte for byte.
+
+::
+
+    {"eventId":…,"clusterId":…,"instanceId":…,"shardId":…,"sequenceNumber":…,"arrivalTime":…,
+     "engine":…[,"more":…],<the entry's members as the engine wrote them>}
+
+A member of the entry with one of our names is kept as `entry.NAME`, and so is one whose name
+begins with `entry`: every line turns back into the same entry. An entry that is no JSON object
+becomes the one member `entry`. Line breaks, which JSON has only between tokens, are taken out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from dastream.event import Event
+from dastream.record import iso_time
+
+__all__ = ["Head", "Line", "parse", "write"]
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Our members of a line. `arrivalTime` is ISO 8601, UTC, with milliseconds."""
+
+    eventId: str  # noqa: N815 - spelled like the engines' members beside it
+    clusterId: str | None = None  # noqa: N815 - the same
+    instanceId: str | None = None  # noqa: N815 - the same
+    shardId: str | None = None  # noqa: N815 - the same
+    sequenceNumber: str | None = None  # noqa: N815 - the same
+    arrivalTime: str | None = None  # noqa: N815 - the same
+    engine: str | None = None
+    more: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class Line(NamedTuple):
+    """A line taken apart: our members, and the entry as the engine wrote it."""
+
+    head: Head
+    entry: bytes
+
+
+_OURS = frozenset(Head.__struct_fields__)
+_decode_head = msgspec.json.Decoder(Head).decode
+_encode_head = msgspec.json.Encoder().encode
+
+_MAY_COLLIDE = re.compile(rb'"(?:entry|%s)|\\u00' % b"|".join(n.encode() for n in sorted(_OURS)))
+_RENAMED = re.compile(rb'"entry')
+_TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*+)"(\s*:)?|[][{}]')
+
+
+def write(event: Event) -> bytes:
+    """The line of an event, without the line feed that ends it."""
+    head = _encode_head(_head(event))[:-1]
+    entry = event.entry
+    if b"\n" in entry or b"\r" in entry:
+        entry = entry.translate(None, b"\r\n")
+    if not entry.startswith(b"{"):
+        return head + b',"entry":' + entry + b"}"
+    if _MAY_COLLIDE.search(entry):
+        entry = _rename(entry, _kept_name)
+    is_empty = entry[1:-1].strip() == b""
+    return head + (b"" if is_empty else b",") + entry[1:]
+
+
+def parse(line: bytes) -> Line:
+    """Take a line apart. Raises ValueError if `write` did not make it."""
+    head = _decode_head(line)
+    prefix = _encode_head(head)[:-1]
+    if not line.startswith(prefix):
+        raise ValueError("not a delivered line")
+    rest = line[len(prefix) :]
+    if rest.startswith(b',"entry":'):
+        return Line(head, rest[len(b',"entry":') : -1])
+    entry = b"{" + rest.removeprefix(b",")
+    return Line(head, _rename(entry, _old_name) if _RENAMED.search(entry) else entry)
+
+
+def _head(event: Event) -> Head:
+    origin = event.origin
+    position = origin.position
+    return Head(
+        eventId=event.id,
+        clusterId=origin.cluster_id,
+        instanceId=origin.instance_id,
+        shardId=position.shard if position else None,
+        sequenceNumber=position.sequence if position else None,
+        arrivalTime=None if origin.arrival_ms is None else iso_time(origin.arrival_ms),
+        engine=origin.engine.name,
+        more=msgspec.UNSET if origin.more is None else msgspec.Raw(origin.more),
+    )
+
+
+def _rename(entry: bytes, new_name: Callable[[bytes], bytes]) -> bytes:
+    """Rename members of a JSON object in place, so that everything else keeps its bytes."""
+    parts: list[bytes] = []
+    depth = copied = 0
+    for token in _TOKEN.finditer(entry):
+        if token[0] in (b"{", b"["):
+            depth += 1
+        elif token[0] in (b"}", b"]"):
+            depth -= 1
+        elif depth == 1 and token[2]:
+            parts += entry[copied : token.start(1)], new_name(token[1])
+            copied = token.end(1)
+    return b"".join((*parts, entry[copied:]))
+
+
+def _kept_name(name: bytes) -> bytes:
+    text = msgspec.json.decode(b'"' + name + b'"')
+    return b"entry." + name if text in _OURS or text.startswith("entry") else name
+
+
+def _old_name(name: bytes) -> bytes:
+    return name.removeprefix(b"entry.")

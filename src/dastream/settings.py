@@ -1,0 +1,52 @@
+"""The settings that every way of running shares, and their environment variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from dastream.errors import ConfigError
+
+__all__ = ["ENVIRONMENT_PREFIX", "Settings"]
+
+ENVIRONMENT_PREFIX = "DASTREAM_"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Each setting is the variable `DASTREAM_` plus its name in capitals.
+
+    The handlers take all of them from the environment; the command line has options beside.
+    """
+
+    resource_id: str | None = None
+    """Cluster or instance (`cluster-…`, `db-…`) where the stream's name does not tell."""
+    transforms: str = "default"
+    """Transforms in their order, comma-separated: names or `module:function`."""
+    kms_key_id: str | None = None
+    """The only KMS key that may unwrap data keys; unset, the one that wrapped them."""
+    key_cache_keys_max: int = 1000
+    """Data keys in the cache."""
+    key_cache_age_seconds_max: float = 300
+    """Seconds that a data key stays in the cache."""
+    payload_bytes_max: int = 64 * 1024 * 1024
+    """Bytes of a decompressed payload; a larger one is a dead letter."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str], **given: Any) -> Settings:
+        """Settings from `DASTREAM_…` variables; what is `given` and not None goes before.
+
+        Raises ConfigError for a value of the wrong type. Unknown variables are left alone.
+        """
+        names = [field for field in cls.__struct_fields__]
+        found = {
+            name: environment[variable]
+            for name in names
+            if environment.get(variable := ENVIRONMENT_PREFIX + name.upper())
+        }
+        found |= {name: value for name, value in given.items() if value is not None}
+        try:
+            return msgspec.convert(found, cls, strict=False)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"settings: {error}") from None

@@ -1,0 +1,83 @@
+"""Cutting the records of one shard into batches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from dastream.record import SHARD_END, Record, RecordBatch, utc_day
+
+__all__ = ["BatchLimits", "Batcher"]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """When a batch is due: bytes of its records, or seconds since its first was read."""
+
+    flush_bytes_max: int = 16 * 1024 * 1024
+    flush_age_seconds_max: float = 60
+
+
+class Batcher:
+    """Gathers the records of one shard from `after` on; a batch ends with its UTC day, too."""
+
+    def __init__(
+        self,
+        stream: str,
+        shard: str,
+        after: str | None,
+        limits: BatchLimits,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stream = stream
+        self._shard = shard
+        self._after = after
+        self._limits = limits
+        self._clock = clock
+        self._full: list[RecordBatch] = []
+        self._records: list[Record] = []
+        self._bytes = 0
+        self._since = 0.0
+
+    def add(self, record: Record) -> None:
+        """Take the shard's next record."""
+        if self._records and _day(record) != _day(self._records[0]):
+            self._cut()
+        if not self._records:
+            self._since = self._clock()
+        self._records.append(record)
+        self._bytes += len(record.data)
+        if self._bytes >= self._limits.flush_bytes_max:
+            self._cut()
+
+    def ready(self) -> Iterator[RecordBatch]:
+        """The batches that are due."""
+        if self._records and self._clock() - self._since >= self._limits.flush_age_seconds_max:
+            self._cut()
+        while self._full:
+            yield self._full.pop(0)
+
+    def rest(self, *, is_ended: bool = False) -> Iterator[RecordBatch]:
+        """All that is left, due or not; the end of the shard as a batch without records."""
+        if self._records:
+            self._cut()
+        yield from self.ready()
+        if is_ended:
+            yield RecordBatch(self._stream, self._shard, self._after, SHARD_END, ())
+
+    def _cut(self) -> None:
+        through = _sequence(self._records[-1])
+        records = tuple(self._records)
+        self._full.append(RecordBatch(self._stream, self._shard, self._after, through, records))
+        self._after, self._records, self._bytes = through, [], 0
+
+
+def _day(record: Record) -> str:
+    assert record.arrival_ms is not None, "a stream's record has an arrival time"
+    return utc_day(record.arrival_ms)
+
+
+def _sequence(record: Record) -> str:
+    assert record.position is not None, "a stream's record has a position"
+    return record.position.sequence

@@ -1,0 +1,221 @@
+"""Objects under a root: put if absent, get and list, over `file://` and `s3://`.
+
+An object is written once and never changed. `put_if_absent` returns when the object is durable,
+and a reader sees all of it or nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import unquote, urlsplit
+
+from dastream.errors import ConfigError, ServiceError
+
+__all__ = ["FileStorage", "S3Storage", "Storage", "StoredObject", "open_storage"]
+
+TEMPORARY = "_dastream/tmp"
+"""Where a file is written before it gets its name; no reader looks there."""
+
+
+class StoredObject(NamedTuple):
+    """An object's key, relative to the root, and its size in bytes."""
+
+    key: str
+    size: int
+
+
+class Storage(Protocol):
+    """What sinks write through and the lake reads through. All raise ServiceError."""
+
+    url: str
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Store `data` durably under `key`; False, and nothing done, if the key is taken."""
+        ...
+
+    def get(self, key: str, bytes_max: int | None = None) -> bytes | None:
+        """The object, or its first `bytes_max` bytes; None if there is none."""
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """The objects whose keys begin with `prefix`, in the order of their keys."""
+        ...
+
+
+def open_storage(url: str) -> Storage:
+    """The storage that a URL names: `file:///DIR`, a plain path, or `s3://BUCKET/PREFIX`.
+
+    Query parameters are the sink's and are ignored. Raises ConfigError for any other URL.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "file" and not parts.netloc and parts.path:
+        return FileStorage(Path(unquote(parts.path)))
+    if parts.scheme == "s3" and parts.netloc:
+        return S3Storage(_s3_client(), parts.netloc, unquote(parts.path).strip("/"))
+    if "://" not in url and url:
+        return FileStorage(Path(url).absolute())
+    raise ConfigError(
+        "storage: the URL is neither file:///DIR nor s3://BUCKET/PREFIX",
+        hint="write file:///srv/lake, s3://my-bucket/lake, or the path of a directory",
+    )
+
+
+def _s3_client() -> Any:
+    import boto3  # noqa: PLC0415 - an extra, and slow to load
+
+    return boto3.client("s3")
+
+
+class FileStorage:
+    """Objects as files of a directory: 0600, below directories of 0700."""
+
+    def __init__(self, root: Path) -> None:
+        self.url = root.as_uri()
+        self._root = root
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """Write beside, sync, and link to the name: a link fails where the name is taken."""
+        target = self._root / key
+        try:
+            _make_directory(target.parent)
+            return self._link(data, target)
+        except OSError as error:
+            raise _file_error("write", error) from error
+
+    def get(self, key: str, bytes_max: int | None = None) -> bytes | None:
+        """The file's bytes."""
+        try:
+            with (self._root / key).open("rb") as file:
+                return file.read(bytes_max)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _file_error("read", error) from error
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """Walk the directory, only as much of it as the prefix leaves."""
+        start = self._root / prefix.rpartition("/")[0]
+        for directory, subdirectories, names in os.walk(start, onerror=_raise_unless_missing):
+            subdirectories.sort()
+            for name in sorted(names):
+                path = Path(directory, name)
+                key = path.relative_to(self._root).as_posix()
+                if key.startswith(prefix) and not key.startswith(TEMPORARY):
+                    yield StoredObject(key, path.stat().st_size)
+
+    def _link(self, data: bytes, target: Path) -> bool:
+        temporary = self._write_temporary(data)
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink()
+        _sync_directory(target.parent)
+        return True
+
+    def _write_temporary(self, data: bytes) -> Path:
+        directory = self._root / TEMPORARY
+        _make_directory(directory)
+        path = directory / secrets.token_hex(16)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(descriptor)
+        except BaseException:
+            path.unlink()
+            raise
+        return path
+
+
+def _make_directory(directory: Path) -> None:
+    if directory.is_dir():
+        return
+    _make_directory(directory.parent)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    _sync_directory(directory.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise _file_error("list", error) from error
+
+
+def _file_error(step: str, error: OSError) -> ServiceError:
+    return ServiceError(
+        f"storage: cannot {step} a file ({error.strerror})",
+        hint="check the disk's free space and the owner of the directory",
+    )
+
+
+class S3Storage:
+    """Objects of a bucket below a prefix. `client` is boto3's."""
+
+    def __init__(self, client: Any, bucket: str, prefix: str) -> None:
+        self.url = f"s3://{bucket}/{prefix}"
+        self._client = client
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        """A conditional put: S3 answers 412 where the key is taken."""
+        try:
+            self._client.put_object(
+                Bucket=self._bucket, Key=self._prefix + key, Body=data, IfNoneMatch="*"
+            )
+        except Exception as error:  # noqa: BLE001 - raised again unless it is S3's no
+            _raise_unless("PreconditionFailed", "write", error)
+            return False
+        return True
+
+    def get(self, key: str, bytes_max: int | None = None) -> bytes | None:
+        """The object's bytes, or a range of it."""
+        extent = {} if bytes_max is None else {"Range": f"bytes=0-{bytes_max - 1}"}
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, **extent)
+            data: bytes = answer["Body"].read()
+        except Exception as error:  # noqa: BLE001 - raised again unless it is S3's no
+            _raise_unless("NoSuchKey", "read", error)
+            return None
+        return data
+
+    def list(self, prefix: str = "") -> Iterator[StoredObject]:
+        """All pages of ListObjectsV2."""
+        paginator = self._client.get_paginator("list_objects_v2")
+        try:
+            for page in paginator.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix):
+                for item in page.get("Contents", ()):
+                    yield StoredObject(item["Key"].removeprefix(self._prefix), item["Size"])
+        except Exception as error:  # noqa: BLE001 - raised again
+            _raise_unless(None, "list", error)
+
+
+def _raise_unless(expected: str | None, step: str, error: Exception) -> None:
+    """Return if S3 gave the expected answer; otherwise raise it as a ServiceError."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
+
+    if isinstance(error, ClientError):
+        code = error.response["Error"]["Code"]
+        if code == expected:
+            return
+        raise ServiceError(
+            f"s3: cannot {step} an object ({code})",
+            hint="check the bucket's name and region, and what this role may do there",
+        ) from None
+    if isinstance(error, BotoCoreError):
+        raise ServiceError(f"s3: cannot {step} an object ({type(error).__name__})") from None
+    raise error
