@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dastream.clients import CallError, call
 from dastream.errors import ConfigError, DastreamError, DecryptError, KeyServiceError
 from dastream.settings import Settings
 
@@ -90,17 +91,15 @@ def _base64(text: str) -> bytes:
 
 def kms_unwrap(client: Any, *, key_id: str | None = None) -> Unwrap:
     """An unwrap through KMS. `client` is boto3's; `key_id` pins the KMS key that may be used."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
-
     pinned = {} if key_id is None else {"KeyId": key_id}
 
     def unwrap(key: bytes, context: Mapping[str, str]) -> bytes:
         try:
-            answer = client.decrypt(CiphertextBlob=key, EncryptionContext=dict(context), **pinned)
-        except ClientError as error:
-            raise _kms_error(error.response["Error"]["Code"]) from None
-        except BotoCoreError as error:
-            raise KeyServiceError(f"kms decrypt: {type(error).__name__}") from None
+            answer = call(
+                client.decrypt, CiphertextBlob=key, EncryptionContext=dict(context), **pinned
+            )
+        except CallError as error:
+            raise _kms_error(error.code) from None
         plaintext: bytes = answer["Plaintext"]
         return plaintext
 

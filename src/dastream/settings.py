@@ -39,7 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises ConfigError for a value of the wrong type. Unknown variables are left alone.
         """
-        names = [field for field in cls.__struct_fields__]
+        names = cls.__struct_fields__
         found = {
             name: environment[variable]
             for name in names

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
+from dastream.clients import CallError, call, open_client
 from dastream.errors import ConfigError, ServiceError
 
 __all__ = ["FileStorage", "S3Storage", "Storage", "StoredObject", "open_storage"]
@@ -55,19 +56,13 @@ def open_storage(url: str) -> Storage:
     if parts.scheme == "file" and not parts.netloc and parts.path:
         return FileStorage(Path(unquote(parts.path)))
     if parts.scheme == "s3" and parts.netloc:
-        return S3Storage(_s3_client(), parts.netloc, unquote(parts.path).strip("/"))
+        return S3Storage(open_client("s3"), parts.netloc, unquote(parts.path).strip("/"))
     if "://" not in url and url:
         return FileStorage(Path(url).absolute())
     raise ConfigError(
         "storage: the URL is neither file:///DIR nor s3://BUCKET/PREFIX",
         hint="write file:///srv/lake, s3://my-bucket/lake, or the path of a directory",
     )
-
-
-def _s3_client() -> Any:
-    import boto3  # noqa: PLC0415 - an extra, and slow to load
-
-    return boto3.client("s3")
 
 
 class FileStorage:
@@ -174,48 +169,50 @@ class S3Storage:
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """A conditional put: S3 answers 412 where the key is taken."""
         try:
-            self._client.put_object(
-                Bucket=self._bucket, Key=self._prefix + key, Body=data, IfNoneMatch="*"
+            call(
+                self._client.put_object,
+                Bucket=self._bucket,
+                Key=self._prefix + key,
+                Body=data,
+                IfNoneMatch="*",
             )
-        except Exception as error:  # noqa: BLE001 - raised again unless it is S3's no
-            _raise_unless("PreconditionFailed", "write", error)
-            return False
+        except CallError as error:
+            if error.code == "PreconditionFailed":
+                return False
+            raise _s3_error("write", error) from None
         return True
 
     def get(self, key: str, bytes_max: int | None = None) -> bytes | None:
         """The object's bytes, or a range of it."""
         extent = {} if bytes_max is None else {"Range": f"bytes=0-{bytes_max - 1}"}
         try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, **extent)
-            data: bytes = answer["Body"].read()
-        except Exception as error:  # noqa: BLE001 - raised again unless it is S3's no
-            _raise_unless("NoSuchKey", "read", error)
-            return None
+            answer = call(
+                self._client.get_object, Bucket=self._bucket, Key=self._prefix + key, **extent
+            )
+            data: bytes = call(answer["Body"].read)
+        except CallError as error:
+            if error.code == "NoSuchKey":
+                return None
+            raise _s3_error("read", error) from None
         return data
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """All pages of ListObjectsV2."""
-        paginator = self._client.get_paginator("list_objects_v2")
-        try:
-            for page in paginator.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix):
-                for item in page.get("Contents", ()):
-                    yield StoredObject(item["Key"].removeprefix(self._prefix), item["Size"])
-        except Exception as error:  # noqa: BLE001 - raised again
-            _raise_unless(None, "list", error)
+        request = {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
+        while True:
+            try:
+                page = call(self._client.list_objects_v2, **request)
+            except CallError as error:
+                raise _s3_error("list", error) from None
+            for item in page.get("Contents", ()):
+                yield StoredObject(item["Key"].removeprefix(self._prefix), item["Size"])
+            if not page["IsTruncated"]:
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
 
 
-def _raise_unless(expected: str | None, step: str, error: Exception) -> None:
-    """Return if S3 gave the expected answer; otherwise raise it as a ServiceError."""
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
-
-    if isinstance(error, ClientError):
-        code = error.response["Error"]["Code"]
-        if code == expected:
-            return
-        raise ServiceError(
-            f"s3: cannot {step} an object ({code})",
-            hint="check the bucket's name and region, and what this role may do there",
-        ) from None
-    if isinstance(error, BotoCoreError):
-        raise ServiceError(f"s3: cannot {step} an object ({type(error).__name__})") from None
-    raise error
+def _s3_error(step: str, error: CallError) -> ServiceError:
+    return ServiceError(
+        f"s3: cannot {step} an object ({error.code})",
+        hint="check the bucket's name and region, and what this role may do there",
+    )

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from dastream import line
+from dastream.clients import open_client
 from dastream.decode import Decoder
 from dastream.errors import EnvelopeError, RecordError
 from dastream.event import Event
@@ -49,9 +50,7 @@ def handler(event: Mapping[str, Any], context: object) -> dict[str, list[Answer]
 
 @cache
 def _from_environment() -> FirehoseTransform:
-    import boto3  # noqa: PLC0415 - the runtime's own, and slow to load
-
-    return open_handler(Settings.from_environment(os.environ), boto3.client("kms"))
+    return open_handler(Settings.from_environment(os.environ), open_client("kms"))
 
 
 def open_handler(settings: Settings, kms: Any) -> FirehoseTransform:

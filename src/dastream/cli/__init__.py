@@ -1,0 +1,22 @@
+"""The command line: thin commands that read options, build parts and call one function.
+
+Exit codes: 0 done, 1 the outside failed, 2 usage or configuration, 3 finished but not clean.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """The `dastream` program."""
+    try:
+        from dastream.cli.app import run_app  # noqa: PLC0415 - needs the extra `cli`
+    except ModuleNotFoundError as error:
+        sys.stderr.write(
+            f"error: {error.name} is not installed\nhint: pip install 'dastream[cli]'\n"
+        )
+        sys.exit(2)
+    sys.exit(run_app())

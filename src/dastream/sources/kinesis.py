@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from dastream.clients import CallError, call, open_client
 from dastream.errors import ConfigError
 from dastream.record import SHARD_END, RecordBatch
 from dastream.sources.batcher import Batcher, BatchLimits
@@ -26,8 +27,6 @@ def open(url: str, *, once: bool = False, limits: BatchLimits | None = None) -> 
 
     `start` counts only for shards without progress. Raises ConfigError.
     """
-    import boto3  # noqa: PLC0415 - an extra, and slow to load
-
     parts = urlsplit(url)
     options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     if parts.scheme != "kinesis" or not parts.netloc or options.keys() - _OPTIONS:
@@ -35,7 +34,7 @@ def open(url: str, *, once: bool = False, limits: BatchLimits | None = None) -> 
             "source: the URL is not kinesis://NAME",
             hint="write kinesis://aws-rds-das-cluster-…, with ?region= or ?start= if need be",
         )
-    client = boto3.client("kinesis", region_name=options.get("region"))
+    client = open_client("kinesis", region=options.get("region"))
     start = _start(options.get("start", "trim_horizon"))
     return KinesisSource(client, parts.netloc, start=start, once=once, limits=limits)
 
@@ -134,17 +133,12 @@ class KinesisSource:
         shards: dict[str, set[str]] = {}
         request: dict[str, str] = {"StreamName": self.stream}
         while request:
-            answer = self._call_list_shards(request)
+            try:
+                answer = call(self._client.list_shards, **request)
+            except CallError as error:
+                raise source_error(error) from None
             for shard in answer["Shards"]:
                 parents = {shard.get("ParentShardId"), shard.get("AdjacentParentShardId")}
                 shards[shard["ShardId"]] = parents - {None}
             request = {"NextToken": answer["NextToken"]} if answer.get("NextToken") else {}
         return shards
-
-    def _call_list_shards(self, request: dict[str, str]) -> Any:
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
-
-        try:
-            return self._client.list_shards(**request)
-        except (BotoCoreError, ClientError) as error:
-            raise source_error(error) from None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from dastream.clients import CallError, call
 from dastream.errors import SourceError
 from dastream.record import Position, Record
 from dastream.sources.batcher import Batcher
@@ -53,21 +54,16 @@ class ShardReader:
 
     def _page(self) -> Mapping[str, Any] | None:
         """The next page, None where the service asks for patience or for a new iterator."""
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
-
         try:
-            page: Mapping[str, Any] = self._client.get_records(
-                StreamName=self._stream, ShardIterator=self._iterator, Limit=10_000
+            page: Mapping[str, Any] = call(
+                self._client.get_records, ShardIterator=self._iterator, Limit=10_000
             )
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code == "ExpiredIteratorException":
+        except CallError as error:
+            if error.code == "ExpiredIteratorException":
                 self._iterator = self._new_iterator(self._start)
-            elif code not in _THROTTLED:
+            elif error.code not in _THROTTLED:
                 raise source_error(error) from None
             return None
-        except BotoCoreError as error:
-            raise source_error(error) from None
         return page
 
     def _record(self, item: Mapping[str, Any]) -> Record:
@@ -80,13 +76,14 @@ class ShardReader:
         return Record(item["Data"], Position(self._stream, self._shard, sequence), arrival_ms)
 
     def _new_iterator(self, start: StartAt) -> str:
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
-
         try:
-            answer = self._client.get_shard_iterator(
-                StreamName=self._stream, ShardId=self._shard, **start
+            answer = call(
+                self._client.get_shard_iterator,
+                StreamName=self._stream,
+                ShardId=self._shard,
+                **start,
             )
-        except (BotoCoreError, ClientError) as error:
+        except CallError as error:
             raise source_error(error) from None
         iterator: str = answer["ShardIterator"]
         return iterator
@@ -99,16 +96,14 @@ def _lasting(start: StartAt) -> StartAt:
     return start
 
 
-def source_error(error: Exception) -> SourceError:
-    """What boto3 raised, as an error that says what to do."""
-    response = getattr(error, "response", None)
-    code = response["Error"]["Code"] if response else type(error).__name__
-    if code == "ResourceNotFoundException":
+def source_error(error: CallError) -> SourceError:
+    """A failed call to Kinesis, as an error that says what to do."""
+    if error.code == "ResourceNotFoundException":
         return SourceError(
             "kinesis: no such stream",
             hint="check the name and the region; an activity stream that was stopped is deleted",
         )
     return SourceError(
-        f"kinesis: {code}",
+        f"kinesis: {error.code}",
         hint="check region and credentials, and that this role may list, describe and read it",
     )

@@ -1,0 +1,82 @@
+"""`dastream decode`: envelopes, a line each, to events, a line each."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import IO
+
+import click
+import msgspec
+
+from dastream import line
+from dastream.cli.app import DONE, NOT_CLEAN
+from dastream.clients import open_client
+from dastream.decode import Decoder
+from dastream.errors import ConfigError, RecordError
+from dastream.keys import Unwrap, fixed_unwrap, open_unwrap
+from dastream.record import Record
+from dastream.settings import Settings
+
+__all__ = ["command"]
+
+
+@click.command(
+    "decode",
+    epilog="""\b
+Examples:
+  dastream decode records.jsonl --resource-id cluster-ABC
+  dastream decode --data-keys keys.json < records.jsonl | jq .commandText""",
+)
+@click.argument("file", type=click.File("rb"), default="-")
+@click.option(
+    "--data-keys",
+    type=click.File("rb"),
+    help="JSON object from an envelope's key string to the base64 of its data key; no KMS then.",
+)
+@click.option("--resource-id", help="Whose stream it is: cluster-… or db-….")
+def command(file: IO[bytes], data_keys: IO[bytes] | None, resource_id: str | None) -> int:
+    """Decode envelopes, a line each, to events, a line each.
+
+    FILE holds the data of Kinesis records as they are, one a line; `-` is standard input. No
+    transform is applied: heartbeats and service users are there. A line that does not decode is
+    reported on standard error, and the exit code is 3.
+    """
+    settings = Settings.from_environment(os.environ, resource_id=resource_id)
+    decode = Decoder.from_settings(settings, _unwrap(settings, data_keys))
+    output = sys.stdout.buffer
+    failures = 0
+    for number, record in _records(file):
+        try:
+            events = decode(record)
+        except RecordError as error:
+            failures += 1
+            click.echo(f"error: line {number}: {type(error).__name__}: {error}", err=True)
+            continue
+        output.writelines(line.write(event) + b"\n" for event in events)
+    return NOT_CLEAN if failures else DONE
+
+
+def _records(file: IO[bytes]) -> Iterator[tuple[int, Record]]:
+    for number, text in enumerate(file, start=1):
+        if text.strip():
+            yield number, Record(text)
+
+
+def _unwrap(settings: Settings, data_keys: IO[bytes] | None) -> Unwrap:
+    if data_keys is not None:
+        return fixed_unwrap(_data_keys(data_keys.read()))
+    if settings.resource_id is None:
+        raise ConfigError(
+            "decode: the resource id is missing",
+            hint="give --resource-id cluster-… or db-… for KMS, or --data-keys FILE without KMS",
+        )
+    return open_unwrap(settings, open_client("kms"))
+
+
+def _data_keys(text: bytes) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, str])
+    except msgspec.DecodeError:
+        raise ConfigError("decode: --data-keys is not a JSON object of strings") from None

@@ -1,0 +1,101 @@
+"""What a run tells while it works: a live line on a terminal, JSON lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from dastream.keys import CachingUnwrap
+from dastream.pipeline import Pipeline
+from dastream.sources import Source
+
+__all__ = ["show_progress"]
+
+TERMINAL_SECONDS = 0.5
+LOG_SECONDS = 30.0
+
+
+@contextmanager
+def show_progress(pipeline: Pipeline, source: Source, unwrap: CachingUnwrap) -> Iterator[None]:
+    """Tell the counters on standard error while the block runs, and once more at its end."""
+    meter = _Meter(pipeline, source, unwrap)
+    if sys.stderr.isatty():
+        with _repeating(meter.show, TERMINAL_SECONDS):
+            yield
+        sys.stderr.write("\n")
+    else:
+        with _repeating(meter.log, LOG_SECONDS):
+            yield
+
+
+class _Meter:
+    """Reads the counters of a run. Another thread writes them: a figure may be a batch old."""
+
+    def __init__(self, pipeline: Pipeline, source: Source, unwrap: CachingUnwrap) -> None:
+        self._pipeline = pipeline
+        self._source = source
+        self._unwrap = unwrap
+        self._started = time.monotonic()
+
+    def show(self) -> None:
+        """One line, written over itself."""
+        counters = self._pipeline.counters
+        rate = counters.events / max(time.monotonic() - self._started, 0.001)
+        lag = "  ".join(
+            f"{shard.removeprefix('shardId-').lstrip('0') or '0'}: {_seconds(lag_ms)}"
+            for shard, lag_ms in sorted(self._source.lag_ms.items())
+        )
+        parts = [
+            f"{counters.events:,} events",
+            f"{rate:,.0f}/s",
+            f"{counters.dropped.total():,} dropped",
+            f"{counters.dead_letters.total():,} dead letters",
+            f"lag by shard {lag}" if lag else "all shards read",
+        ]
+        sys.stderr.write("\r\x1b[K" + " · ".join(parts))
+        sys.stderr.flush()
+
+    def log(self) -> None:
+        """One JSON object."""
+        counters = self._pipeline.counters
+        line = {
+            "records": counters.records,
+            "recordBytes": counters.record_bytes,
+            "events": counters.events,
+            "dropped": dict(counters.dropped),
+            "deadLetters": dict(counters.dead_letters),
+            "keyHits": self._unwrap.hits,
+            "keyMisses": self._unwrap.misses,
+            "lagMs": dict(self._source.lag_ms),
+        }
+        sys.stderr.write(msgspec.json.encode(line).decode() + "\n")
+        sys.stderr.flush()
+
+
+def _seconds(lag_ms: int) -> str:
+    seconds = lag_ms // 1000
+    return f"{seconds}s" if seconds < 120 else f"{seconds // 60}min"
+
+
+@contextmanager
+def _repeating(call: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Call again and again from a thread of its own, and a last time at the end."""
+    ended = threading.Event()
+
+    def repeat() -> None:
+        while not ended.wait(seconds):
+            call()
+
+    thread = threading.Thread(target=repeat, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        call()

@@ -1,0 +1,134 @@
+"""`dastream run`: the consumer, from a stream into a lake."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import click
+
+from dastream.checkpoint import open_checkpoints
+from dastream.cli.app import DONE, NOT_CLEAN
+from dastream.cli.progress import show_progress
+from dastream.cli.signals import stop_on_signals
+from dastream.clients import open_client
+from dastream.decode import Decoder
+from dastream.errors import ConfigError
+from dastream.keys import CachingUnwrap, encryption_context, open_unwrap, resource_id
+from dastream.pipeline import Pipeline
+from dastream.settings import Settings
+from dastream.sinks import open_sink
+from dastream.sources import BatchLimits, open_source
+from dastream.transforms import open_transforms
+
+__all__ = ["command", "open_kms_unwrap", "owner_of"]
+
+_LIMITS = BatchLimits()
+
+
+@click.command(
+    "run",
+    epilog="""\b
+Examples:
+  dastream run --source kinesis://aws-rds-das-cluster-ABC --sink s3://my-bucket/activity
+  dastream run --source kinesis://aws-rds-das-db-ABC --sink file:///srv/lake --once""",
+)
+@click.option(
+    "--source",
+    "source_url",
+    required=True,
+    metavar="URL",
+    help="kinesis://NAME[?region=R][&start=trim_horizon|latest|TIME].",
+)
+@click.option(
+    "--sink",
+    "sink_urls",
+    required=True,
+    multiple=True,
+    metavar="URL",
+    help="file:///DIR or s3://BUCKET/PREFIX; may be given several times.",
+)
+@click.option(
+    "--state",
+    metavar="URL",
+    help="sqlite:///FILE; by default a file of the stream's name in the user's state directory.",
+)
+@click.option("--once", is_flag=True, help="End when every shard has been read to its tip.")
+@click.option(
+    "--transforms",
+    metavar="NAMES",
+    help="Comma-separated transforms; by default DASTREAM_TRANSFORMS, else `default`.",
+)
+@click.option("--resource-id", metavar="ID", help="Whose stream it is, if its name does not tell.")
+@click.option(
+    "--flush-bytes-max",
+    type=click.IntRange(min=1),
+    metavar="BYTES",
+    default=_LIMITS.flush_bytes_max,
+    show_default=True,
+    help="Deliver a batch when its records have this many bytes.",
+)
+@click.option(
+    "--flush-age-seconds-max",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    default=_LIMITS.flush_age_seconds_max,
+    show_default=True,
+    help="Deliver a batch when its first record was read this long ago.",
+)
+def command(
+    source_url: str,
+    sink_urls: tuple[str, ...],
+    state: str | None,
+    once: bool,
+    transforms: str | None,
+    resource_id: str | None,
+    flush_bytes_max: int,
+    flush_age_seconds_max: float,
+) -> int:
+    """Read a stream, decode it, and deliver each event once into a lake.
+
+    Progress is kept in --state, so that a run goes on where the last one ended. What cannot be
+    decoded is kept as it is under dead-letter/ in the lake, and the exit code is then 3. SIGINT
+    and SIGTERM deliver what has been read, and end with 0.
+    """
+    settings = Settings.from_environment(os.environ, transforms=transforms, resource_id=resource_id)
+    limits = BatchLimits(flush_bytes_max, flush_age_seconds_max)
+    source = open_source(source_url, once=once, limits=limits)
+    owner = owner_of(source.stream, settings)
+    unwrap = open_kms_unwrap(settings, source_url)
+    pipeline = Pipeline(
+        source,
+        Decoder.from_settings(settings, unwrap),
+        open_transforms(settings.transforms),
+        [open_sink(url) for url in sink_urls],
+        open_checkpoints(state or _default_state(source.stream)),
+        resource_id=owner,
+    )
+    with stop_on_signals(pipeline.stop), show_progress(pipeline, source, unwrap):
+        counters = pipeline.run()
+    return NOT_CLEAN if counters.dead_letters else DONE
+
+
+def owner_of(stream: str, settings: Settings) -> str:
+    """The cluster or instance whose stream it is. Raises ConfigError if nothing tells."""
+    owner = settings.resource_id or resource_id(stream)
+    if owner is None:
+        raise ConfigError(
+            "resource id: the stream's name does not tell it",
+            hint="name a stream aws-rds-das-…, or give --resource-id cluster-… or db-…",
+        )
+    encryption_context(owner)
+    return owner
+
+
+def open_kms_unwrap(settings: Settings, source_url: str) -> CachingUnwrap:
+    """Unwrap through KMS in the region of the source."""
+    region = parse_qs(urlsplit(source_url).query).get("region", [None])[-1]
+    return open_unwrap(settings, open_client("kms", region=region))
+
+
+def _default_state(stream: str) -> str:
+    directory = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return f"sqlite://{Path(directory).absolute()}/dastream/{stream}.sqlite"

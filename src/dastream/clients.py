@@ -1,0 +1,65 @@
+"""boto3's clients, and calls of them whose errors are told by one code.
+
+boto3's own environment variables and files (endpoints, region, profile, credentials) apply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dastream.errors import ConfigError
+
+__all__ = ["CallError", "call", "open_client"]
+
+CONNECT_SECONDS_MAX = 5
+READ_SECONDS_MAX = 30
+ATTEMPTS_MAX = 6
+"""botocore waits between attempts, twice as long each time, with jitter, up to 20 s."""
+
+
+class CallError(Exception):
+    """A call that AWS refused or did not answer, by the service's or botocore's error code.
+
+    Never leaves dastream: the caller knows what the code means and raises from the error tree.
+    """
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def open_client(service: str, *, region: str | None = None) -> Any:
+    """A client of `service`. Raises ConfigError without boto3, region or credentials."""
+    try:
+        import boto3  # noqa: PLC0415 - an extra, and slow to load
+        from botocore.config import Config  # noqa: PLC0415
+        from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "aws: boto3 is not installed", hint="pip install 'dastream[aws]'"
+        ) from None
+    config = Config(
+        connect_timeout=CONNECT_SECONDS_MAX,
+        read_timeout=READ_SECONDS_MAX,
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS_MAX},
+    )
+    try:
+        return boto3.client(service, region_name=region, config=config)
+    except BotoCoreError as error:
+        raise ConfigError(
+            f"aws: no client for {service} ({type(error).__name__})",
+            hint="set AWS_REGION (or ?region= in the URL), and credentials as for the aws command",
+        ) from None
+
+
+def call(operation: Callable[..., Any], **arguments: Any) -> Any:
+    """The answer of a client's operation. Raises CallError."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
+
+    try:
+        return operation(**arguments)
+    except ClientError as error:
+        raise CallError(error.response["Error"]["Code"]) from None
+    except BotoCoreError as error:
+        raise CallError(type(error).__name__) from None
