@@ -1,0 +1,46 @@
+# make demo   the whole system on this machine, and what landed
+# make test   lint, types and the tests
+# Each target sets up what it needs; nothing is installed outside of .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test lint docs bench clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "dastream needs Python 3.11 or newer; say which one: make PYTHON=python3.12"; exit 2; }
+	@if command -v uv >/dev/null; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) \
+	  && uv pip install --quiet --python $(BIN)/python --editable '.[all]' --group dev; \
+	else \
+	  $(PYTHON) -m venv $(VENV) \
+	  && $(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1' \
+	  && $(BIN)/python -m pip install --quiet --editable '.[all]' --group dev; \
+	fi
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/dastream demo
+
+lint: $(READY)
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --no-error-summary
+
+test: lint
+	@$(BIN)/python -m pytest
+
+# Rewrites what is generated in the documentation: --help, settings, events, errors.
+docs: $(READY)
+	@$(BIN)/python -m tests.docs_generated --write
+
+bench: $(READY)
+	@$(BIN)/python bench/decode.py
+
+clean:
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
