@@ -28,13 +28,21 @@ class Head(msgspec.Struct, frozen=True):
     """Our members of a line. `arrivalTime` is ISO 8601, UTC, with milliseconds."""
 
     eventId: str  # noqa: N815 - spelled like the engines' members beside it
+    """The event's id: the same on every path, and for a record that was sent twice."""
     clusterId: str | None = None  # noqa: N815 - the same
+    """Resource id of the cluster, null for an instance that is not in one."""
     instanceId: str | None = None  # noqa: N815 - the same
+    """Resource id of the instance."""
     shardId: str | None = None  # noqa: N815 - the same
+    """The shard the record came from; null where the path does not know it."""
     sequenceNumber: str | None = None  # noqa: N815 - the same
+    """The record's sequence number in its shard; null where the path does not know it."""
     arrivalTime: str | None = None  # noqa: N815 - the same
+    """When Kinesis took the record, about: ISO 8601, UTC, milliseconds."""
     engine: str | None = None
+    """The engine: `aurora-postgresql`, `aurora-mysql`, `oracle`, `sqlserver`, `postgresql`."""
     more: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    """Members of envelope and payload that dastream does not know, by layer; mostly absent."""
 
 
 class Line(NamedTuple):
