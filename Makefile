@@ -37,7 +37,7 @@ test: lint
 
 # Rewrites what is generated in the documentation: --help, settings, events, errors.
 docs: $(READY)
-	@$(BIN)/python -m tests.docs_generated --write
+	@$(BIN)/python docs/generate.py --write
 
 bench: $(READY)
 	@$(BIN)/python bench/decode.py

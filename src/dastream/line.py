@@ -56,8 +56,9 @@ _OURS = frozenset(Head.__struct_fields__)
 _decode_head = msgspec.json.Decoder(Head).decode
 _encode_head = msgspec.json.Encoder().encode
 
-_MAY_COLLIDE = re.compile(rb'"(?:entry|%s)|\\u00' % b"|".join(n.encode() for n in sorted(_OURS)))
-_RENAMED = re.compile(rb'"entry')
+_COLLIDING = (b'"entry', b"\\u00", *(b'"%s"' % name.encode() for name in sorted(_OURS)))
+"""What an entry holds if one of its members may have to be renamed; names may be escaped."""
+
 _TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*+)"(\s*:)?|[][{}]')
 
 
@@ -69,7 +70,7 @@ def write(event: Event) -> bytes:
         entry = entry.translate(None, b"\r\n")
     if not entry.startswith(b"{"):
         return head + b',"entry":' + entry + b"}"
-    if _MAY_COLLIDE.search(entry):
+    if any(name in entry for name in _COLLIDING):
         entry = _rename(entry, _kept_name)
     is_empty = entry[1:-1].strip() == b""
     return head + (b"" if is_empty else b",") + entry[1:]
@@ -85,7 +86,7 @@ def parse(line: bytes) -> Line:
     if rest.startswith(b',"entry":'):
         return Line(head, rest[len(b',"entry":') : -1])
     entry = b"{" + rest.removeprefix(b",")
-    return Line(head, _rename(entry, _old_name) if _RENAMED.search(entry) else entry)
+    return Line(head, _rename(entry, _old_name) if b'"entry' in entry else entry)
 
 
 def _head(event: Event) -> Head:

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from dastream.clients import CallError, call, open_client
 from dastream.errors import ConfigError, ServiceError
 
-__all__ = ["FileStorage", "S3Storage", "Storage", "StoredObject", "open_storage"]
+__all__ = ["FileStorage", "S3Storage", "Storage", "StoredObject", "copy_objects", "open_storage"]
 
 TEMPORARY = "_dastream/tmp"
 """Where a file is written before it gets its name; no reader looks there."""
@@ -63,6 +63,16 @@ def open_storage(url: str) -> Storage:
         "storage: the URL is neither file:///DIR nor s3://BUCKET/PREFIX",
         hint="write file:///srv/lake, s3://my-bucket/lake, or the path of a directory",
     )
+
+
+def copy_objects(source: Storage, target: Storage) -> int:
+    """Copy all objects that the target does not have; returns how many there are."""
+    count = 0
+    for count, item in enumerate(source.list(), start=1):  # noqa: B007 - the last one is returned
+        data = source.get(item.key)
+        if data is not None:
+            target.put_if_absent(item.key, data)
+    return count
 
 
 class FileStorage:

@@ -1,0 +1,1 @@
+"""The writing side: a PostgreSQL server's log becomes an activity stream."""

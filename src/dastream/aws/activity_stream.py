@@ -108,12 +108,14 @@ class ActivityStreams:
         arguments = {"ApplyImmediately": apply_immediately}
         return self._change(resource, self._client.stop_activity_stream, arguments)
 
-    def wait(self, resource: str, status: str, on_change: Callable[[Status], None]) -> Status:
+    def wait(
+        self, resource: str, status: str, on_change: Callable[[Status], None] | None = None
+    ) -> Status:
         """Wait until it is in `status`; `on_change` is called with every other one on the way."""
         deadline = time.monotonic() + WAIT_SECONDS_MAX
         last: Status | None = None
         while (now := self.status(resource)).status != status:
-            if last is None or now.status != last.status:
+            if on_change is not None and (last is None or now.status != last.status):
                 on_change(now)
             last = now
             if time.monotonic() > deadline:

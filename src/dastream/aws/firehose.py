@@ -53,14 +53,14 @@ def _from_environment() -> FirehoseTransform:
     return open_handler(Settings.from_environment(os.environ), open_client("kms"))
 
 
-def open_handler(settings: Settings, kms: Any) -> FirehoseTransform:
-    """A handler with given settings and boto3's KMS client."""
-    decode = Decoder.from_settings(settings, open_unwrap(settings, kms))
-    return FirehoseTransform(decode, open_transforms(settings.transforms))
-
-
 def _print(line: Mapping[str, object]) -> None:
     print(msgspec.json.encode(line).decode(), flush=True)  # noqa: T201 - Lambda's log
+
+
+def open_handler(settings: Settings, kms: Any, log: Log = _print) -> FirehoseTransform:
+    """A handler with given settings and boto3's KMS client."""
+    decode = Decoder.from_settings(settings, open_unwrap(settings, kms))
+    return FirehoseTransform(decode, open_transforms(settings.transforms), log)
 
 
 class FirehoseTransform:

@@ -111,4 +111,4 @@ def _show(status: Status, as_json: bool) -> None:
         "kms key": status.kms_key_id,
     }
     for name, value in rows.items():
-        click.echo(f"{name:<16} {value or '–'}")
+        click.echo(f"{name:<16} {value or '-'}")

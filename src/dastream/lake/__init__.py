@@ -1,0 +1,1 @@
+"""The reading side: search in what was delivered."""

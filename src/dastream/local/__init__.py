@@ -1,0 +1,1 @@
+"""The system on one machine: an embedded AWS peer, a delivery stream, a PostgreSQL server."""

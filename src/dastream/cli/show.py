@@ -1,0 +1,167 @@
+"""Events on standard output, for programs: plain lines, CSV, the delivered JSON lines.
+
+Nothing is cut off and nothing is coloured. The table for people is `dastream.cli.table`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import tzinfo
+from typing import Any, TextIO
+
+import click
+import msgspec
+from rich.console import Console
+
+from dastream.cli.cells import cells, escape
+from dastream.event import Event
+from dastream.record import iso_time
+
+__all__ = ["CSV_COLUMNS", "PLAIN_FIELDS", "CsvView", "JsonView", "PlainView", "open_console"]
+
+PLAIN_FIELDS = (
+    "time",
+    "user",
+    "database",
+    "command",
+    "object",
+    "rows",
+    "milliseconds",
+    "outcome",
+    "reason",
+    "statement",
+    "params",
+)
+"""The fields of a plain line, which are separated by tabs."""
+
+CSV_COLUMNS = (
+    "time",
+    "user",
+    "database",
+    "command",
+    "command_class",
+    "object_name",
+    "object_type",
+    "row_count",
+    "duration_us",
+    "succeeded",
+    "exit_code",
+    "error",
+    "statement",
+    "params",
+    "client_application",
+    "remote_host",
+    "remote_port",
+    "session_id",
+    "statement_id",
+    "substatement_id",
+    "transaction_id",
+    "pid",
+    "server_host",
+    "engine",
+    "cluster_id",
+    "instance_id",
+    "arrival_time",
+    "event_id",
+)
+"""The columns of the CSV: those of `dastream.event.Columns`, and where an event came from."""
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet takes for a formula (OWASP, "CSV Injection"), also in full width."""
+
+
+def open_console() -> Console:
+    """Standard output. It shows text as it is: no markup, and no character that it cannot write."""
+    output = click.get_text_stream("stdout", errors="backslashreplace")
+    return Console(file=output, markup=False, highlight=False, emoji=False)
+
+
+class PlainView:
+    """One line an event with `PLAIN_FIELDS`, for `grep`, `cut` and `less -S`."""
+
+    def __init__(self, output: TextIO, zone: tzinfo | None) -> None:
+        self._output = output
+        self._zone = zone
+
+    def show(self, event: Event) -> None:
+        """Write one event."""
+        row = cells(event, self._zone)
+        fields = (
+            row.time.isoformat(timespec="milliseconds") if row.time else "",
+            row.user,
+            row.database,
+            row.command,
+            row.object,
+            "" if row.rows is None else str(row.rows),
+            "" if row.duration_us is None else f"{row.duration_us / 1000:.3f}",
+            row.outcome,
+            row.reason,
+            row.statement,
+            row.params,
+        )
+        self._output.write("\t".join(fields) + "\n")
+
+
+class JsonView:
+    """The delivered lines, as they are."""
+
+    def __init__(self, console: Console) -> None:
+        self._is_terminal = console.is_terminal
+        self._bytes = click.get_binary_stream("stdout")
+
+    def show(self, delivered: bytes) -> None:
+        """Write one line. On a terminal what is not printable is escaped, as JSON escapes it."""
+        if self._is_terminal:
+            text = delivered.decode()
+            delivered = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text).encode()
+        self._bytes.write(delivered + b"\n")
+
+    def flush(self) -> None:
+        """Let a reader see what was shown."""
+        self._bytes.flush()
+
+
+class CsvView:
+    """CSV with a header line; a cell that a spreadsheet would calculate gets an apostrophe."""
+
+    def __init__(self, console: Console, zone: tzinfo | None) -> None:
+        self._is_terminal = console.is_terminal
+        self._zone = zone
+        self._writer = csv.writer(console.file, lineterminator="\n")
+        self._writer.writerow(CSV_COLUMNS)
+
+    def show(self, event: Event) -> None:
+        """Write one event."""
+        known = self._origin(event) | {
+            "time": _iso(event, self._zone),
+            "params": msgspec.json.encode(event.columns.params).decode(),
+        }
+        values = (
+            known[name] if name in known else getattr(event.columns, name) for name in CSV_COLUMNS
+        )
+        self._writer.writerow(map(self._cell, values))
+
+    def _origin(self, event: Event) -> dict[str, str | None]:
+        origin = event.origin
+        return {
+            "engine": origin.engine.name,
+            "cluster_id": origin.cluster_id,
+            "instance_id": origin.instance_id,
+            "arrival_time": None if origin.arrival_ms is None else iso_time(origin.arrival_ms),
+            "event_id": event.id,
+        }
+
+    def _cell(self, value: Any) -> Any:
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if not isinstance(value, str):
+            return value
+        if self._is_terminal:
+            value = "\n".join(map(escape, value.split("\n")))
+        return "'" + value if value.startswith(_FORMULA_STARTS) else value
+
+
+def _iso(event: Event, zone: tzinfo | None) -> str:
+    time = cells(event, zone, chars_max=0).time
+    return time.isoformat(timespec="microseconds") if time else ""

@@ -1,0 +1,176 @@
+"""Delivered objects, found and read: the lake's layout and Firehose's.
+
+::
+
+    events/cluster=ID/day=YYYY-MM-DD/NAME.jsonl.gz     the lake (`dastream.sinks.lake`)
+    [PREFIX]YYYY/MM/DD/HH/NAME[.gz]                    Firehose, its default S3 prefix
+
+Both hold the same lines (`dastream.line`), so both may lie below one root, and one root may be
+any directory above them. Whatever else lies there is left alone. Source for the second: Amazon
+Data Firehose Developer Guide, "Custom prefixes for Amazon S3 objects": the folder is the UTC
+hour in which the oldest record of the object arrived.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
+
+from dastream import line
+from dastream.event import Engine, Event, Origin
+from dastream.format.engines import ENGINES, common
+from dastream.record import Position
+from dastream.storage import Storage, StoredObject
+
+__all__ = ["DamageError", "DeliveredObject", "read_event", "read_lines", "recognise"]
+
+OBJECT_BYTES_MAX = 1 << 30
+"""Compressed size. Firehose buffers up to 128 MiB; a lake's object is smaller."""
+
+LINE_BYTES_MAX = 128 << 20
+"""Twice what a payload may have, which holds every line that was made from one."""
+
+_PIECE_BYTES_MAX = 1 << 20
+_INPUT_BYTES = 64 << 10
+_GZIP = zlib.MAX_WBITS | 16
+_GZIP_MAGIC = b"\x1f\x8b"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
+
+_DAY_FOLDER = re.compile(r"day=(\d{4}-\d\d-\d\d)", re.ASCII)
+_HOUR_FOLDERS = re.compile(r"(\d{4})/(\d\d)/(\d\d)/(\d\d)", re.ASCII)
+_OTHER_FOLDERS = frozenset({"dead-letter", "processing-failed", "findings", "digests"})
+_OTHER_NAME = re.compile(r"[._].*|.*\.(?!(?:gz|json|jsonl|ndjson)$)[A-Za-z0-9]{1,8}", re.DOTALL)
+
+
+class DamageError(ValueError):
+    """An object, or one line of it, is not as it was delivered. Its text names no content."""
+
+
+class DeliveredObject(NamedTuple):
+    """An object of events: its records arrived from `from_us` to before `until_us`, UTC."""
+
+    key: str
+    size: int
+    from_us: int
+    until_us: int
+
+
+def recognise(stored: StoredObject) -> DeliveredObject | None:
+    """The stored object as a delivered one; None for dead letters and whatever else lies there."""
+    *folders, name = stored.key.split("/")
+    if _OTHER_NAME.fullmatch(name) or any(map(_is_other_folder, folders)):
+        return None
+    try:
+        span = _arrival(folders)
+    except ValueError:  # 2026/13/01/00 is no hour
+        return None
+    return DeliveredObject(*stored, *span) if span else None
+
+
+def _is_other_folder(folder: str) -> bool:
+    return folder in _OTHER_FOLDERS or folder.startswith(("_", "."))
+
+
+def _arrival(folders: list[str]) -> tuple[int, int] | None:
+    """When the records arrived, by the folder: from and until in microseconds since 1970."""
+    if folders and (day := _DAY_FOLDER.fullmatch(folders[-1])):
+        return _span(f"{day[1]}T00", timedelta(days=1))
+    if hour := _HOUR_FOLDERS.fullmatch("/".join(folders[-4:])):
+        return _span("{}-{}-{}T{}".format(*hour.groups()), timedelta(hours=1))
+    return None
+
+
+def _span(start: str, length: timedelta) -> tuple[int, int]:
+    start_us = (datetime.fromisoformat(f"{start}:00:00Z") - _EPOCH) // _MICROSECOND
+    return start_us, start_us + length // _MICROSECOND
+
+
+def read_lines(storage: Storage, item: DeliveredObject) -> Iterator[tuple[int, bytes]]:
+    """The lines of an object with their numbers, from 1, decompressed piece by piece.
+
+    Raises DamageError where the object cannot be read on, after the lines before, and
+    ServiceError if the storage fails.
+    """
+    if item.size > OBJECT_BYTES_MAX:
+        raise DamageError(f"more than {OBJECT_BYTES_MAX} bytes")
+    data = storage.get(item.key)
+    if not data:
+        raise DamageError("empty" if data is not None else "gone since it was listed")
+    pieces = _inflate(data) if data.startswith(_GZIP_MAGIC) else _cut(data)
+    for number, text in enumerate(_split(pieces), start=1):
+        if text:
+            yield number, text
+
+
+def _cut(data: bytes) -> Iterator[bytes]:
+    for start in range(0, len(data), _PIECE_BYTES_MAX):
+        yield data[start : start + _PIECE_BYTES_MAX]
+
+
+def _inflate(data: bytes) -> Iterator[bytes]:
+    """Pieces of the gzip members, of which Firehose may write several one after another."""
+    member = zlib.decompressobj(_GZIP)
+    for start in range(0, len(data), _INPUT_BYTES):
+        rest = data[start : start + _INPUT_BYTES]
+        while rest:
+            if member.eof:
+                member = zlib.decompressobj(_GZIP)
+            try:
+                yield member.decompress(rest, _PIECE_BYTES_MAX)
+            except zlib.error:
+                raise DamageError("the gzip data is damaged") from None
+            rest = member.unconsumed_tail or member.unused_data
+    if not member.eof:
+        raise DamageError("the gzip data ends too early")
+
+
+def _split(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    held = b""
+    for piece in pieces:
+        *whole, held = (held + piece).split(b"\n")
+        yield from whole
+        if len(held) > LINE_BYTES_MAX:
+            raise DamageError(f"a line of more than {LINE_BYTES_MAX} bytes")
+    yield held
+
+
+def read_event(delivered: bytes) -> Event:
+    """The event of a delivered line. Raises DamageError if `line.write` did not make the line.
+
+    A line does not name its stream, so the stream of the position is empty.
+    """
+    try:
+        delivered.decode()  # members are passed on unread, so nothing else would look
+        head, entry = line.parse(delivered)
+        arrival_ms = _milliseconds(head.arrivalTime)
+    except (ValueError, TypeError, RecursionError):
+        raise DamageError("not a delivered line") from None
+    return Event(head.eventId, entry, _origin(head, arrival_ms))
+
+
+def _origin(head: line.Head, arrival_ms: int | None) -> Origin:
+    name = head.engine or "unknown"
+    has_position = head.shardId is not None and head.sequenceNumber is not None
+    return Origin(
+        engine=ENGINES.get(name) or Engine(name, common.columns),
+        cluster_id=head.clusterId,
+        instance_id=head.instanceId,
+        position=Position("", str(head.shardId), str(head.sequenceNumber))
+        if has_position
+        else None,
+        arrival_ms=arrival_ms,
+        more=None if head.more is msgspec.UNSET else bytes(head.more),
+    )
+
+
+def _milliseconds(time: str | None) -> int | None:
+    """An arrival time in milliseconds since 1970. Raises TypeError if it names no zone."""
+    return None if time is None else (datetime.fromisoformat(time) - _EPOCH) // _MILLISECOND

@@ -1,0 +1,213 @@
+"""Search: the events of delivered objects that a query describes."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from dastream.event import Event
+from dastream.lake.matching import Query, may_match
+from dastream.lake.reader import (
+    DamageError,
+    DeliveredObject,
+    read_event,
+    read_lines,
+    recognise,
+)
+from dastream.storage import Storage
+
+__all__ = ["Counts", "Damage", "Match", "Query", "Search"]
+
+LATE_US_MAX = 48 * 3600 * 1_000_000
+"""How long after its own time an event may arrive. An event's time is the start of its statement,
+its entry is written at the end; and a stream keeps what a slow reader leaves for a day."""
+
+EARLY_US_MAX = 3600 * 1_000_000
+"""How far an event's time may lie after its folder. The database's clock is not Kinesis', and
+Firehose goes on filling an object for up to 15 minutes after the hour that it is named by."""
+
+IDS_MAX = 1_000_000
+"""Event ids remembered, so that an event is shown once; they take about 150 MB."""
+
+
+class Match(NamedTuple):
+    """An event that was found, the line that holds it, and its time (else its arrival's)."""
+
+    event: Event
+    line: bytes
+    time_us: int | None
+
+
+class Damage(NamedTuple):
+    """What could not be read of an object, and why.
+
+    That is `lines` lines, of which `line` is the first; with None, everything from there on.
+    """
+
+    key: str
+    reason: str
+    line: int
+    lines: int | None
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a search went through.
+
+    `objects` are the delivered ones, `others` were left alone; the records of all objects
+    arrived between `oldest_us` and `newest_us`. `is_cut` tells that there may be more matches
+    than the limit let through.
+    """
+
+    objects: int = 0
+    objects_read: int = 0
+    others: int = 0
+    oldest_us: int | None = None
+    newest_us: int | None = None
+    lines: int = 0
+    matched: int = 0
+    duplicates: int = 0
+    damages: int = 0
+    is_cut: bool = False
+
+
+class Search:
+    """One search, to be iterated over once; its `counts` grow while it runs.
+
+    Without a `limit` the matches come as they are found, by the day or hour of their arrival.
+    With one they are the newest, at most `limit`, in the order of their times, and objects that
+    can only hold older ones are not read. What cannot be read is told to `on_damage`, and the
+    rest goes on. Raises ServiceError if the storage fails.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        query: Query,
+        *,
+        limit: int | None = None,
+        on_damage: Callable[[Damage], None],
+    ) -> None:
+        self.counts = Counts()
+        self._storage = storage
+        self._query = query
+        self._needles = query.needles()
+        self._limit = limit
+        self._on_damage = on_damage
+        self._ids = _RecentIds(IDS_MAX)
+
+    def __iter__(self) -> Iterator[Match]:
+        items = self._items()
+        if self._limit is None:
+            for item in items:
+                yield from self._matches(item)
+        else:
+            yield from self._newest(items, self._limit)
+
+    def _items(self) -> list[DeliveredObject]:
+        """The objects to read, oldest first."""
+        items = []
+        for stored in self._storage.list():
+            item = recognise(stored)
+            if item is None:
+                self.counts.others += 1
+                continue
+            self._count(item)
+            if self._query.reaches(item.from_us - LATE_US_MAX, item.until_us + EARLY_US_MAX):
+                items.append(item)
+        return sorted(items, key=lambda item: (item.until_us, item.key))
+
+    def _count(self, item: DeliveredObject) -> None:
+        counts = self.counts
+        counts.objects += 1
+        if counts.oldest_us is None or item.from_us < counts.oldest_us:
+            counts.oldest_us = item.from_us
+        if counts.newest_us is None or item.until_us > counts.newest_us:
+            counts.newest_us = item.until_us
+
+    def _newest(self, items: list[DeliveredObject], limit: int) -> list[Match]:
+        """From the newest object back; a heap holds the newest matches so far, oldest first."""
+        newest: list[tuple[int, int, int, Match]] = []
+        for index in reversed(range(len(items))):
+            if len(newest) == limit and newest[0][0] >= items[index].until_us + EARLY_US_MAX:
+                self.counts.is_cut = True
+                break
+            for number, match in enumerate(self._matches(items[index])):
+                # Equal times keep the order of objects and lines.
+                heapq.heappush(newest, (match.time_us or 0, index, number, match))
+                if len(newest) > limit:
+                    heapq.heappop(newest)
+                    self.counts.is_cut = True
+        return [match for *_, match in sorted(newest)]
+
+    def _matches(self, item: DeliveredObject) -> Iterator[Match]:
+        """The matches of one object that were not found before."""
+        self.counts.objects_read += 1
+        number = first_damaged = damaged = 0
+        try:
+            for number, delivered in read_lines(self._storage, item):
+                self.counts.lines += 1
+                try:
+                    match = self._match(delivered)
+                except DamageError:
+                    first_damaged, damaged = first_damaged or number, damaged + 1
+                    continue
+                if match is not None and self._is_new(match):
+                    yield match
+        except DamageError as error:
+            self._tell(Damage(item.key, str(error), number + 1, None))
+        if damaged:
+            self._tell(Damage(item.key, "not a delivered line", first_damaged, damaged))
+
+    def _match(self, delivered: bytes) -> Match | None:
+        """The match that a line is. Raises DamageError if the line is none of ours."""
+        if not (delivered.startswith(b'{"eventId":"') and delivered.endswith(b"}")):
+            raise DamageError("not a delivered line")
+        if not may_match(delivered, self._needles):
+            return None
+        event = read_event(delivered)
+        time_us = _time_us(event)
+        return (
+            Match(event, delivered, time_us)
+            if self._query.matches(event.columns, time_us)
+            else None
+        )
+
+    def _is_new(self, match: Match) -> bool:
+        is_new = self._ids.add(match.event.id)
+        self.counts.matched += is_new
+        self.counts.duplicates += not is_new
+        return is_new
+
+    def _tell(self, damage: Damage) -> None:
+        self.counts.damages += 1
+        self._on_damage(damage)
+
+
+def _time_us(event: Event) -> int | None:
+    time_us, arrival_ms = event.columns.time_us, event.origin.arrival_ms
+    return arrival_ms * 1000 if time_us is None and arrival_ms is not None else time_us
+
+
+class _RecentIds:
+    """A set of ids that forgets the older half when it is full.
+
+    Copies of an event lie in objects of nearly the same time (Firehose delivers at least once)
+    or of the same day (both layouts below one root), and these are read one after another.
+    """
+
+    def __init__(self, ids_max: int) -> None:
+        self._half = ids_max // 2
+        self._recent: set[str] = set()
+        self._older: set[str] = set()
+
+    def add(self, id: str) -> bool:
+        """Take an id in; False if it is there."""
+        if id in self._recent or id in self._older:
+            return False
+        self._recent.add(id)
+        if len(self._recent) == self._half:
+            self._older, self._recent = self._recent, set()
+        return True

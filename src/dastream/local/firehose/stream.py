@@ -1,0 +1,200 @@
+"""The delivery stream: one thread that reads, transforms and writes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dastream.clients import CallError, call
+from dastream.errors import ConfigError, ServiceError
+from dastream.local.firehose.buffering import BufferingHints, RecordBuffer
+from dastream.local.firehose.output import Compression, Destination, ObjectBuffer, error_line
+from dastream.local.firehose.reader import StreamReader
+from dastream.local.firehose.transformation import Handler, Transformation
+from dastream.local.reasons import reason
+
+__all__ = ["Counters", "DeliveryStream"]
+
+_FAILURES_MAX = 5
+"""How often in a row reading or writing may fail, each time after what boto3 tries by itself."""
+_POLL_SECONDS = 0.2  # Kinesis allows five reads a second of each shard
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Counters:
+    """Records read, what became of them, invocations of the handler, objects written.
+
+    `records` = `ok` + `dropped` + `failed` + what waits for the transformation.
+    `error_objects` are the objects that hold the failed ones.
+    """
+
+    records: int = 0
+    ok: int = 0
+    dropped: int = 0
+    failed: int = 0
+    invocations: int = 0
+    objects: int = 0
+    error_objects: int = 0
+
+
+class DeliveryStream:
+    """Delivers the records of the Kinesis stream `source`, transformed by `handler`, to S3.
+
+    `handler` is a Lambda function's: it takes the service's invocation event and a context.
+    Data of `Ok` records goes to `bucket` under `prefix`, one after the other with nothing in
+    between; records that fail go under `error_prefix`, as they were, in the service's error
+    lines. The hints for the transformation (`lambda_buffer_…`) and for objects (`buffer_…`)
+    default to those of the service, but a minute instead of five.
+
+    Every record is delivered at least once, as long as the process lives.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        source: str,
+        handler: Handler,
+        bucket: str,
+        kinesis: Any,
+        s3: Any,
+        prefix: str = "",
+        error_prefix: str = "processing-failed/",
+        region: str = "us-east-1",
+        account: str = "123456789012",
+        lambda_buffer_bytes_max: int = 1 << 20,
+        lambda_buffer_seconds_max: float = 60.0,
+        buffer_bytes_max: int = 5 << 20,
+        buffer_seconds_max: float = 60.0,
+        compression: Compression = "UNCOMPRESSED",
+        retry_seconds: float = 1.0,
+    ) -> None:
+        self._source = source
+        self._kinesis = kinesis
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"firehose-{name}", daemon=True)
+        self._error: BaseException | None = None
+        self._counters = Counters()
+        self._reader = StreamReader(kinesis, source)
+        self._waiting = RecordBuffer(
+            BufferingHints(lambda_buffer_bytes_max, lambda_buffer_seconds_max)
+        )
+        self._transformation = Transformation(
+            handler,
+            delivery_stream_arn=f"arn:aws:firehose:{region}:{account}:deliverystream/{name}",
+            source_arn=f"arn:aws:kinesis:{region}:{account}:stream/{source}",
+            region=region,
+            lambda_arn=f"arn:aws:lambda:{region}:{account}:function:{name}:$LATEST",
+            pause=self._stopping.wait,
+            retry_seconds=retry_seconds,
+        )
+        destination = Destination(s3, bucket, name, compression)
+        hints = BufferingHints(buffer_bytes_max, buffer_seconds_max)
+        self._delivered = ObjectBuffer(destination, prefix, hints)
+        self._failed = ObjectBuffer(destination, error_prefix, hints)
+
+    @property
+    def counters(self) -> Counters:
+        """What has been done so far."""
+        return replace(
+            self._counters,
+            invocations=self._transformation.invocations,
+            objects=self._delivered.objects,
+            error_objects=self._failed.objects,
+        )
+
+    def start(self) -> None:
+        """Begin to deliver, in the background. Raises ConfigError if the source cannot be read."""
+        try:
+            call(self._kinesis.describe_stream_summary, StreamName=self._source)
+        except CallError as error:
+            raise ConfigError(
+                f"firehose: cannot read the stream {self._source}: {error.code}",
+                hint="start the activity stream first, or correct the name",
+            ) from None
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Deliver what is in the stream by now, and end.
+
+        Raises what broke the delivery: SourceError or SinkError after several attempts.
+        """
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _run(self) -> None:
+        try:
+            self._deliver()
+        except Exception as error:  # noqa: BLE001 - `stop` raises it, whatever it is
+            _log.error("firehose: the delivery has ended: %s", reason(error))
+            self._error = error
+
+    def _deliver(self) -> None:
+        failures = 0
+        is_done = False
+        while not is_done:
+            try:
+                is_done = self._drain() if self._stopping.is_set() else self._round()
+                failures = 0
+            except ServiceError as error:
+                failures += 1
+                if failures > _FAILURES_MAX:
+                    raise
+                _log.warning("%s (%d in a row)", error, failures)
+                time.sleep(min(0.05 * 2**failures, 2.0))
+
+    def _round(self) -> bool:
+        """Write before reading, so that nothing more is taken in while S3 takes nothing."""
+        self._write_due()
+        while self._waiting.is_due:
+            self._transform()
+            self._write_due()
+        if self._read():
+            self._stopping.wait(_POLL_SECONDS)
+        return False
+
+    def _drain(self) -> bool:
+        """Deliver everything up to the tip of the stream."""
+        is_at_tip = False
+        while not is_at_tip:
+            is_at_tip = self._read()
+            while self._waiting:
+                self._transform()
+                self._write_due()
+        for buffer in (self._delivered, self._failed):
+            while buffer:
+                buffer.flush()
+        return True
+
+    def _read(self) -> bool:
+        """Take one round of pages in; whether the tip of every shard is reached."""
+        is_at_tip = True
+        for page in self._reader.pages():
+            self._waiting.add(page.records)
+            self._counters.records += len(page.records)
+            is_at_tip = is_at_tip and page.is_at_tip
+        return is_at_tip
+
+    def _transform(self) -> None:
+        outcome = self._transformation.apply(self._waiting.take())
+        for data in outcome.delivered:
+            self._delivered.add(data)
+        for failure in outcome.failures:
+            self._failed.add(error_line(failure, self._transformation.lambda_arn))
+        self._counters.ok += len(outcome.delivered)
+        self._counters.dropped += outcome.dropped
+        self._counters.failed += len(outcome.failures)
+
+    def _write_due(self) -> None:
+        for buffer in (self._delivered, self._failed):
+            if buffer.is_due:
+                buffer.flush()

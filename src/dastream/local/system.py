@@ -1,0 +1,210 @@
+"""The whole system on this machine: database, activity stream, and both ways of delivery.
+
+::
+
+    PostgreSQL ─log─▶ Emitter ─▶ Kinesis ─┬─▶ Firehose ─▶ handler ─▶ s3://dastream/firehose/
+                                          └─▶ Consumer ────────────▶ s3://dastream/lake/
+
+The parts are the real ones; only AWS is an endpoint on loopback. To RDS's API the server is the
+Aurora cluster `local`, and its activity stream is started and stopped like any other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cached_property
+from typing import Any, Self
+
+from dastream.activity.emitter import Emitter
+from dastream.aws import firehose
+from dastream.aws.activity_stream import ActivityStreams, Status
+from dastream.local.activity_streams import ActivityStream
+from dastream.local.consumer import Consumer
+from dastream.local.endpoint import Endpoint
+from dastream.local.firehose import DeliveryStream
+from dastream.local.postgres import Flavour, PostgresServer
+from dastream.settings import Settings
+from dastream.sinks.lake import LakeSink
+from dastream.sources import BatchLimits
+from dastream.storage import S3Storage
+
+__all__ = ["BUCKET", "CLUSTER", "LocalSystem"]
+
+_log = logging.getLogger(__name__)
+
+BUCKET = "dastream"
+CLUSTER = "local"
+KEY_ALIAS = "alias/dastream"
+
+_POLL_SECONDS = 0.1
+
+
+class LocalSystem:
+    """Runs between `start` and `stop`, or inside a `with` block.
+
+    `port` is the endpoint's, 0 takes a free one. `delivery_seconds` is how long delivery waits
+    for more before it writes. After `start`, the activity stream is still stopped.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        flavour: Flavour | None = None,
+        delivery_seconds: float = 2.0,
+    ) -> None:
+        self.server = PostgresServer(flavour=flavour)
+        self._host = _Host(self.server, delivery_seconds)
+        self.endpoint = Endpoint(port=port, activity_streams=self._host)
+        self._parts = ExitStack()
+
+    def start(self) -> None:
+        """Start the server and the endpoint, and make key, bucket and cluster."""
+        with ExitStack() as parts:
+            parts.enter_context(self.server)
+            parts.enter_context(self.endpoint)
+            self._host.endpoint = self.endpoint
+            self._make_resources()
+            self._parts = parts.pop_all()
+
+    def stop(self) -> None:
+        """Deliver what is left, and take everything down."""
+        self._parts.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def start_activity_stream(self) -> Status:
+        """Start it through RDS's API, and wait until it is started."""
+        streams = self._activity_streams()
+        streams.start(CLUSTER, kms_key_id=KEY_ALIAS, mode="async", apply_immediately=True)
+        return streams.wait(CLUSTER, "started")
+
+    def stop_activity_stream(self) -> Status:
+        """Stop it, and wait until everything that was published has been delivered."""
+        streams = self._activity_streams()
+        streams.stop(CLUSTER, apply_immediately=True)
+        status = streams.wait(CLUSTER, "stopped")
+        self._host.raise_error()
+        return status
+
+    def storage(self, prefix: str) -> S3Storage:
+        """What was delivered below `prefix`: `firehose` or `lake`."""
+        return S3Storage(self.endpoint.client("s3"), BUCKET, prefix)
+
+    def _activity_streams(self) -> ActivityStreams:
+        return ActivityStreams(self.endpoint.client("rds"), poll_seconds=_POLL_SECONDS)
+
+    def _make_resources(self) -> None:
+        kms = self.endpoint.client("kms")
+        key = kms.create_key(Description="activity streams")["KeyMetadata"]["KeyId"]
+        kms.create_alias(AliasName=KEY_ALIAS, TargetKeyId=key)
+        self.endpoint.client("s3").create_bucket(Bucket=BUCKET)
+        rds = self.endpoint.client("rds")
+        rds.create_db_cluster(
+            DBClusterIdentifier=CLUSTER,
+            Engine="aurora-postgresql",
+            MasterUsername=self.server.superuser,
+            MasterUserPassword=self.server.password,
+        )
+        instance = rds.create_db_instance(
+            DBInstanceIdentifier=f"{CLUSTER}-1",
+            DBClusterIdentifier=CLUSTER,
+            DBInstanceClass="db.r6g.large",
+            Engine="aurora-postgresql",
+        )
+        self._host.instance_id = instance["DBInstance"]["DbiResourceId"]
+
+
+class _Host:
+    """Publishes and delivers the server's activity while its activity stream is started."""
+
+    def __init__(self, server: PostgresServer, delivery_seconds: float) -> None:
+        self.endpoint: Endpoint | None = None
+        self.instance_id = ""
+        self._server = server
+        self._delivery_seconds = delivery_seconds
+        self._parts: list[Emitter | DeliveryStream | Consumer] = []
+        self._error: Exception | None = None
+
+    def start(self, stream: ActivityStream) -> None:
+        """Start all parts, the emitter last, so that nothing waits unread."""
+        self._error = None
+        for part in (self._consumer(stream), self._delivery(stream), self._emitter(stream)):
+            part.start()
+            self._parts.append(part)
+
+    def stop(self, stream: ActivityStream) -> None:
+        """Stop the emitter first; the others then deliver what is left."""
+        del stream
+        while self._parts:
+            try:
+                self._parts.pop().stop()
+            except Exception as error:
+                self._error = self._error or error
+                raise
+
+    def raise_error(self) -> None:
+        """Raise what broke a part, if anything did."""
+        if self._error is not None:
+            raise self._error
+
+    def _emitter(self, stream: ActivityStream) -> Emitter:
+        return Emitter(
+            self._server.log_directory,
+            stream=stream.stream,
+            resource_id=stream.resource_id,
+            instance_id=self.instance_id,
+            kms_key_id=stream.kms_key_arn,
+            kinesis=self._client("kinesis"),
+            kms=self._client("kms"),
+        )
+
+    def _delivery(self, stream: ActivityStream) -> DeliveryStream:
+        return DeliveryStream(
+            "dastream",
+            source=stream.stream,
+            handler=self._handler,
+            bucket=BUCKET,
+            prefix="firehose/",
+            error_prefix="firehose/processing-failed/",
+            kinesis=self._client("kinesis"),
+            s3=self._client("s3"),
+            lambda_buffer_seconds_max=self._delivery_seconds / 2,
+            buffer_seconds_max=self._delivery_seconds,
+            compression="GZIP",
+        )
+
+    def _consumer(self, stream: ActivityStream) -> Consumer:
+        return Consumer(
+            stream.stream,
+            stream.resource_id,
+            LakeSink(S3Storage(self._client("s3"), BUCKET, "lake")),
+            kinesis=self._client("kinesis"),
+            kms=self._client("kms"),
+            settings=Settings(),
+            limits=BatchLimits(flush_age_seconds_max=self._delivery_seconds),
+        )
+
+    @cached_property
+    def _handler(self) -> Callable[[dict[str, Any], object], dict[str, Any]]:
+        """The Lambda function, kept warm as Lambda does. Its log goes to ours."""
+        transform = firehose.open_handler(
+            Settings(), self._client("kms"), log=lambda line: _log.info("handler: %s", line)
+        )
+
+        def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+            del context
+            return transform(event)
+
+        return handler
+
+    def _client(self, service: str) -> Any:
+        assert self.endpoint is not None, "the endpoint tells of streams, so it is there"
+        return self.endpoint.client(service)

@@ -1,0 +1,43 @@
+"""Settings and fixtures that all tests share."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "ci",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("ci")
+
+
+@pytest.fixture
+def clean_environment(monkeypatch, tmp_path):
+    """Nothing of the developer's own settings and credentials, and a home that goes again."""
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "DASTREAM_", "XDG_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    """The embedded AWS peer, empty for each module."""
+    from dastream.local.endpoint import Endpoint
+
+    with Endpoint() as running:
+        yield running
+
+
+@pytest.fixture
+def aws(endpoint, clean_environment, monkeypatch):
+    """The endpoint, found by every boto3 client that is opened during the test."""
+    for name, value in endpoint.environment.items():
+        monkeypatch.setenv(name, value)
+    return endpoint
