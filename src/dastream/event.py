@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import msgspec
@@ -149,23 +148,31 @@ class Event:
     is the JSON value exactly as the engine wrote it.
     """
 
+    __slots__ = ("_columns", "_members", "entry", "id", "origin")
+
     def __init__(self, id: str, entry: bytes, origin: Origin) -> None:
         self.id = id
         self.entry = entry
         self.origin = origin
+        self._members: Members | None = None
+        self._columns: Columns | None = None
 
-    @cached_property
+    @property
     def members(self) -> Members:
         """The members that built-in transforms read; all None if the entry is no JSON object."""
-        try:
-            return _decode_members(self.entry)
-        except (msgspec.DecodeError, RecursionError):
-            return _NO_MEMBERS
+        if self._members is None:
+            try:
+                self._members = _decode_members(self.entry)
+            except (msgspec.DecodeError, RecursionError):
+                self._members = _NO_MEMBERS
+        return self._members
 
-    @cached_property
+    @property
     def columns(self) -> Columns:
         """The entry's members, normalised. Decoded on first use."""
-        return self.origin.engine.columns(self.entry)
+        if self._columns is None:
+            self._columns = self.origin.engine.columns(self.entry)
+        return self._columns
 
     @property
     def kind(self) -> str:

@@ -13,15 +13,15 @@ becomes the one member `entry`. Line breaks, which JSON has only between tokens,
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import msgspec
 
-from dastream.event import Event
+from dastream.event import Event, Origin
 from dastream.record import iso_time
 
-__all__ = ["Head", "Line", "parse", "write"]
+__all__ = ["Head", "Line", "parse", "write", "write_all"]
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -54,7 +54,7 @@ class Line(NamedTuple):
 
 _OURS = frozenset(Head.__struct_fields__)
 _decode_head = msgspec.json.Decoder(Head).decode
-_encode_head = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
 
 _COLLIDING = (b'"entry', b"\\u00", *(b'"%s"' % name.encode() for name in sorted(_OURS)))
 """What an entry holds if one of its members may have to be renamed; names may be escaped."""
@@ -64,22 +64,38 @@ _TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*+)"(\s*:)?|[][{}]')
 
 def write(event: Event) -> bytes:
     """The line of an event, without the line feed that ends it."""
-    head = _encode_head(_head(event))[:-1]
-    entry = event.entry
+    return next(write_all((event,)))
+
+
+def write_all(events: Iterable[Event]) -> Iterator[bytes]:
+    """The lines of events. The events of one record share all of their head but the id."""
+    origin: Origin | None = None
+    head = b""
+    for event in events:
+        if event.origin is not origin:
+            origin = event.origin
+            head = _encode(_head(origin))[len(b'{"eventId":""') : -1]
+        yield b'{"eventId":' + _encode(event.id) + head + _members(event.entry)
+
+
+def _members(entry: bytes) -> bytes:
+    """The entry's members as they follow ours, to the closing brace."""
     if b"\n" in entry or b"\r" in entry:
         entry = entry.translate(None, b"\r\n")
     if not entry.startswith(b"{"):
-        return head + b',"entry":' + entry + b"}"
-    if any(name in entry for name in _COLLIDING):
-        entry = _rename(entry, _kept_name)
+        return b',"entry":' + entry + b"}"
+    for name in _COLLIDING:
+        if name in entry:
+            entry = _rename(entry, _kept_name)
+            break
     is_empty = entry[1:-1].strip() == b""
-    return head + (b"" if is_empty else b",") + entry[1:]
+    return entry[1:] if is_empty else b"," + entry[1:]
 
 
 def parse(line: bytes) -> Line:
     """Take a line apart. Raises ValueError if `write` did not make it."""
     head = _decode_head(line)
-    prefix = _encode_head(head)[:-1]
+    prefix = _encode(head)[:-1]
     if not line.startswith(prefix):
         raise ValueError("not a delivered line")
     rest = line[len(prefix) :]
@@ -89,11 +105,10 @@ def parse(line: bytes) -> Line:
     return Line(head, _rename(entry, _old_name) if b'"entry' in entry else entry)
 
 
-def _head(event: Event) -> Head:
-    origin = event.origin
+def _head(origin: Origin) -> Head:
     position = origin.position
     return Head(
-        eventId=event.id,
+        eventId="",
         clusterId=origin.cluster_id,
         instanceId=origin.instance_id,
         shardId=position.shard if position else None,

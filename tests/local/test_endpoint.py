@@ -207,6 +207,16 @@ class TestServer:
         assert connection.getresponse().status == 413
         connection.close()
 
+    def test_a_body_of_which_only_a_part_comes_changes_nothing(self, endpoint, bucket):
+        connection = connect(endpoint)
+        connection.putrequest("PUT", f"/{bucket}/torn")
+        connection.putheader("Content-Length", "10")
+        connection.endheaders(b"part")
+        connection.sock.shutdown(socket.SHUT_WR)
+        assert connection.sock.recv(1) == b""
+        connection.close()
+        assert endpoint.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
     def test_what_moto_cannot_do_is_an_error_that_quotes_nothing(self, endpoint, caplog):
         connection = connect(endpoint)
         target = {"X-Amz-Target": "Kinesis_20131202.GetRecords", "Authorization": KINESIS_SCOPE}

@@ -29,7 +29,16 @@ from collections.abc import Iterator, Sequence
 
 from dastream.activity.sql import Opaque, lowered, opaque, outline
 
-__all__ = ["MASK", "conceal", "is_cut", "is_suspicious", "redact", "redact_error", "redact_values"]
+__all__ = [
+    "MASK",
+    "conceal",
+    "is_cut",
+    "is_suspicious",
+    "redact",
+    "redact_message",
+    "redact_statement",
+    "redact_values",
+]
 
 MASK = "<REDACTED>"
 
@@ -86,17 +95,32 @@ def redact(sql: str) -> str:
     return sql if cut is None else _masked(sql, cut)
 
 
+def redact_statement(
+    sql: str, values: Sequence[str | None], *messages: str | None
+) -> tuple[str, list[str | None]]:
+    """The text of a statement and its bind values, without credentials.
+
+    `messages` are what the server says about the statement: they may quote SQL that ran inside
+    it, and if that sets a credential, the statement holds it.
+    """
+    text = redact(sql)
+    if any(message and is_cut(redact_message(message)) for message in messages):
+        text = conceal(text)
+    if is_cut(text):
+        return text, [MASK for _ in values]
+    return text, redact_values(sql, values) if values else []
+
+
 def redact_values(sql: str, values: Sequence[str | None]) -> list[str | None]:
-    """The bind values of a statement: all masked if it, or they, are about a credential."""
-    quoted = " ".join("'" + value.replace("'", "''") + "'" for value in values if value)
+    """The bind values of a statement: all masked if they and it make a credential."""
+    quoted = " ".join(_quoted(value) for value in values if value)
     return [MASK for _ in values] if is_cut(redact(f"{sql}\n;{quoted}")) else list(values)
 
 
-def redact_error(message: str, *sources: str | None) -> str:
-    """An error message: masked if it, or any SQL that it may quote, is about a credential."""
-    quoted = "'" + message.replace("'", "''") + "'"
-    texts = (quoted, *(source for source in sources if source))
-    return MASK if any(is_cut(redact(text)) for text in texts) else message
+def redact_message(message: str) -> str:
+    """A message of the server: masked if it quotes a credential."""
+    # Messages quote with double quotes, which would pass for quoted identifiers.
+    return MASK if is_cut(redact(_quoted(message.replace('"', " ")))) else message
 
 
 def conceal(sql: str) -> str:
@@ -107,6 +131,10 @@ def conceal(sql: str) -> str:
 def is_cut(text: str) -> bool:
     """Whether the end of the text has been masked."""
     return text.endswith(MASK)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _masked(sql: str, cut: int) -> str:

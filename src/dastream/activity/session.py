@@ -1,41 +1,56 @@
-"""One session of the server, as far as its log has told.
-
-Each statement gets the next number of its session and each part of it the next number below
-that, beginning with the login, which is statement 1: so Aurora counts. pgaudit counts too, but
-not logins, and not what fails.
-"""
+"""One session of the server: who it is, and how its statements are counted."""
 
 from __future__ import annotations
 
-from collections import deque
+from typing import Any
 
+from dastream.activity.command import Command
 from dastream.activity.entry import Entry, Server
-from dastream.activity.log_row import Audit, Completed, Row
-from dastream.activity.redact import redact
+from dastream.activity.log_row import Row
 
 __all__ = ["Session"]
 
-PORTALS_MAX = 16
-
 
 class Session:
-    """Counts the statements of a session and keeps what waits for a later row of the log.
+    """Makes the entries of a session.
 
-    `pending` are entries made from pgaudit's lines whose statement has not completed. `awaited`
-    is a completed SELECT whose pgaudit line comes when its portal is closed.
+    The login is its statement 1 and each statement of the client has the next number, as Aurora
+    counts. A log that is read from its middle begins a session that is already open with 2.
     """
 
-    def __init__(self, row: Row, server: Server) -> None:
-        self.received = row.timestamp
-        self.pending: list[Entry] = []
-        self.awaited: Completed | None = None
-        self.is_awaited_audited = False
-        self.awaited_entries: list[Entry] = []
-        self.concealed_id = 0
-        self.end: tuple[str | None, str | None] = (None, None)
-        self.portals: deque[int] = deque(maxlen=PORTALS_MAX)
+    def __init__(self, server: Server, since: str) -> None:
+        self.since = since
+        """Time stamp of the session's first row."""
+        self.exit_code: str | None = None
+        self.exit_message: str | None = None
+        self.statement_id = 1
         self._server = server
-        self._statement_id = 1
-        self._substatement_id = 0
-        self._audit_id = 0
-        self._seen: set[tuple[object, ...]] = set()
+
+    def next_statement(self) -> int:
+        """The number of another statement."""
+        self.statement_id += 1
+        return self.statement_id
+
+    def entry(
+        self, row: Row, command: Command, times: tuple[str, str], statement_id: int, **members: Any
+    ) -> Entry:
+        """An entry for what the row tells, by the client that the row names."""
+        is_local = row.remote_host in (None, "[local]")
+        return Entry(
+            start_time=times[0],
+            log_time=times[1],
+            statement_id=statement_id,
+            command=command.tag,
+            class_=command.category,
+            database_name=row.dbname,
+            db_user_name=row.user,
+            remote_host=row.remote_host,
+            remote_port=None if row.remote_port is None else str(row.remote_port),
+            session_id=row.session_id,
+            pid=row.pid,
+            client_application=row.application_name,
+            server_version=self._server.version,
+            server_host=self._server.host,
+            net_protocol="Unix" if is_local else "TCP",
+            **members,
+        )

@@ -167,5 +167,5 @@ class _Invocation:
 
 
 def _encode(events: Sequence[Event]) -> str:
-    lines = b"".join(line.write(event) + b"\n" for event in events)
+    lines = b"".join([text + b"\n" for text in line.write_all(events)])
     return binascii.b2a_base64(lines, newline=False).decode()

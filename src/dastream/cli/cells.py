@@ -9,7 +9,7 @@ import msgspec
 
 from dastream.event import Event
 
-__all__ = ["Cells", "cells", "duration", "escape", "one_line"]
+__all__ = ["Cells", "cells", "duration", "escape", "event_time", "one_line"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -37,7 +37,7 @@ class Cells(NamedTuple):
 
 
 def cells(event: Event, zone: tzinfo | None, *, chars_max: int | None = None) -> Cells:
-    """The cells of an event, its time (else its arrival's) in `zone`, None for the machine's.
+    """The cells of an event, its time in `zone` (None is the machine's).
 
     `chars_max` is how much of the long ones (statement, params, reason) is looked at.
     """
@@ -45,7 +45,7 @@ def cells(event: Event, zone: tzinfo | None, *, chars_max: int | None = None) ->
     reason = " ".join(filter(None, (columns.exit_code, columns.error)))
     params = msgspec.json.encode(columns.params).decode() if columns.params else ""
     return Cells(
-        time=_time(event, zone),
+        time=event_time(event, zone),
         user=escape(columns.user or ""),
         database=escape(columns.database or ""),
         command=escape(columns.command or ("heartbeat" if event.kind == "heartbeat" else "")),
@@ -61,7 +61,8 @@ def cells(event: Event, zone: tzinfo | None, *, chars_max: int | None = None) ->
     )
 
 
-def _time(event: Event, zone: tzinfo | None) -> datetime | None:
+def event_time(event: Event, zone: tzinfo | None) -> datetime | None:
+    """The time of an event, else its arrival's, in `zone` (None is the machine's)."""
     time_us, arrival_ms = event.columns.time_us, event.origin.arrival_ms
     if time_us is None and arrival_ms is not None:
         time_us = arrival_ms * 1000

@@ -6,15 +6,16 @@ Nothing is cut off and nothing is coloured. The table for people is `dastream.cl
 from __future__ import annotations
 
 import csv
+import io
 import json
+import sys
 from datetime import tzinfo
 from typing import Any, TextIO
 
-import click
 import msgspec
 from rich.console import Console
 
-from dastream.cli.cells import cells, escape
+from dastream.cli.cells import cells, escape, event_time
 from dastream.event import Event
 from dastream.record import iso_time
 
@@ -73,8 +74,9 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\u
 
 def open_console() -> Console:
     """Standard output. It shows text as it is: no markup, and no character that it cannot write."""
-    output = click.get_text_stream("stdout", errors="backslashreplace")
-    return Console(file=output, markup=False, highlight=False, emoji=False)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    return Console(markup=False, highlight=False, emoji=False)
 
 
 class PlainView:
@@ -108,13 +110,15 @@ class JsonView:
 
     def __init__(self, console: Console) -> None:
         self._is_terminal = console.is_terminal
-        self._bytes = click.get_binary_stream("stdout")
+        self._bytes = sys.stdout.buffer
 
     def show(self, delivered: bytes) -> None:
         """Write one line. On a terminal what is not printable is escaped, as JSON escapes it."""
         if self._is_terminal:
             text = delivered.decode()
-            delivered = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text).encode()
+            delivered = "".join(
+                c if c.isprintable() else json.dumps(c)[1:-1] for c in text
+            ).encode()
         self._bytes.write(delivered + b"\n")
 
     def flush(self) -> None:
@@ -133,18 +137,18 @@ class CsvView:
 
     def show(self, event: Event) -> None:
         """Write one event."""
-        known = self._origin(event) | {
-            "time": _iso(event, self._zone),
-            "params": msgspec.json.encode(event.columns.params).decode(),
-        }
+        ours = self._ours(event)
         values = (
-            known[name] if name in known else getattr(event.columns, name) for name in CSV_COLUMNS
+            ours[name] if name in ours else getattr(event.columns, name) for name in CSV_COLUMNS
         )
         self._writer.writerow(map(self._cell, values))
 
-    def _origin(self, event: Event) -> dict[str, str | None]:
-        origin = event.origin
+    def _ours(self, event: Event) -> dict[str, str | None]:
+        origin, params = event.origin, event.columns.params
+        time = event_time(event, self._zone)
         return {
+            "time": time.isoformat(timespec="microseconds") if time else None,
+            "params": msgspec.json.encode(params).decode() if params else None,
             "engine": origin.engine.name,
             "cluster_id": origin.cluster_id,
             "instance_id": origin.instance_id,
@@ -161,7 +165,3 @@ class CsvView:
             value = "\n".join(map(escape, value.split("\n")))
         return "'" + value if value.startswith(_FORMULA_STARTS) else value
 
-
-def _iso(event: Event, zone: tzinfo | None) -> str:
-    time = cells(event, zone, chars_max=0).time
-    return time.isoformat(timespec="microseconds") if time else ""

@@ -59,6 +59,9 @@ def open_message(
     """Like `decrypt`, and tells the message id too."""
     reader = Reader(message, "message")
     header = message_header.parse(reader)
+    if _PUBLIC_KEY in header.context and not header.suite.signed:
+        # A signature that the context announces cannot be taken away with the suite.
+        raise DecryptError("message header: a public key in an unsigned message")
     message_key = _unwrap(header, data_key, key_namespace.encode(), key_name.encode())
     cipher = AESGCM(_content_key(header, message_key))
     _check_header(header, cipher)

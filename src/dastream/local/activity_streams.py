@@ -12,7 +12,7 @@ from moto.kinesis.models import KinesisBackend, kinesis_backends
 
 from dastream.local.reasons import reason
 
-__all__ = ["ActivityStream", "ActivityStreamHost", "ActivityStreamControl"]
+__all__ = ["ActivityStream", "ActivityStreamControl", "ActivityStreamHost"]
 
 _SHARDS = 2
 _RETENTION_HOURS = 24  # Aurora User Guide: data of an activity stream is kept for 24 hours

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dastream.errors import ConfigError, ServiceError
+from dastream.errors import ConfigError
 from dastream.event import Event
 from dastream.lake.reader import read_event, read_lines, recognise
 from dastream.local.postgres import Flavour

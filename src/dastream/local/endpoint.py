@@ -18,7 +18,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from dastream.errors import ConfigError
-from dastream.local.activity_streams import ActivityStreamHost, ActivityStreamControl
+from dastream.local.activity_streams import ActivityStreamControl, ActivityStreamHost
 from dastream.local.moto_mends import mend
 from dastream.local.serving import Server
 

@@ -84,13 +84,12 @@ class _Handler(MotoRequestHandler):
         environ = self.make_environ()
         if self._is_from_a_web_page():
             self._refuse(HTTPStatus.FORBIDDEN)
-        elif self._body_bytes() > BODY_BYTES_MAX:
+            return
+        # All of the body, and before the lock: a slow client holds up nobody.
+        body = self._read_body(environ)
+        if body is None:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         else:
-            # All of it, and before the lock: a slow client holds up nobody.
-            stream = environ["wsgi.input"]
-            chunked = "wsgi.input_terminated" in environ
-            body = stream.read() if chunked else stream.read(self._body_bytes())
             environ["wsgi.input"] = io.BytesIO(body)
             self._answer(environ)
 
@@ -99,9 +98,21 @@ class _Handler(MotoRequestHandler):
         host = (self.headers.get("Host") or "").rsplit(":", 1)[0]
         return "Origin" in self.headers or host not in _LOOPBACK
 
-    def _body_bytes(self) -> int:
+    def _read_body(self, environ: dict[str, Any]) -> bytes | None:
+        """The whole body, or None if it is too long or of no sane length."""
+        stream = environ["wsgi.input"]
+        if "wsgi.input_terminated" in environ:  # it is chunked
+            body = bytearray()
+            while len(body) <= BODY_BYTES_MAX and (part := stream.read(1 << 16)):
+                body += part
+            return bytes(body) if len(body) <= BODY_BYTES_MAX else None
         length = self.headers.get("Content-Length") or "0"
-        return int(length) if length.isdecimal() else BODY_BYTES_MAX + 1
+        if not length.isdecimal() or int(length) > BODY_BYTES_MAX:
+            return None
+        whole: bytes = stream.read(int(length))
+        if len(whole) < int(length):
+            raise ConnectionError("the client left in the middle of a request")
+        return whole
 
     def _refuse(self, status: HTTPStatus) -> None:
         self.close_connection = True  # the body stays unread

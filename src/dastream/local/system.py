@@ -130,25 +130,26 @@ class _Host:
         self.instance_id = ""
         self._server = server
         self._delivery_seconds = delivery_seconds
-        self._parts: list[Emitter | DeliveryStream | Consumer] = []
+        self._parts = ExitStack()
         self._error: Exception | None = None
 
     def start(self, stream: ActivityStream) -> None:
         """Start all parts, the emitter last, so that nothing waits unread."""
         self._error = None
-        for part in (self._consumer(stream), self._delivery(stream), self._emitter(stream)):
-            part.start()
-            self._parts.append(part)
+        with ExitStack() as parts:
+            for part in (self._consumer(stream), self._delivery(stream), self._emitter(stream)):
+                part.start()
+                parts.callback(part.stop)
+            self._parts = parts.pop_all()
 
     def stop(self, stream: ActivityStream) -> None:
         """Stop the emitter first; the others then deliver what is left."""
         del stream
-        while self._parts:
-            try:
-                self._parts.pop().stop()
-            except Exception as error:
-                self._error = self._error or error
-                raise
+        try:
+            self._parts.close()
+        except Exception as error:
+            self._error = error
+            raise
 
     def raise_error(self) -> None:
         """Raise what broke a part, if anything did."""

@@ -57,7 +57,7 @@ class LakeSink:
             lines = map(dead_letter.write, batch.dead_letters)
             self._put(_key("dead-letter", batch.name), jsonl.pack(lines, receipt), receipt)
         if batch.events:
-            lines = map(line.write, batch.events)
+            lines = line.write_all(batch.events)
             self._put(_key("events", batch.name), jsonl.pack(lines, receipt), receipt)
 
     def close(self) -> None:

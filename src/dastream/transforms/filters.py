@@ -12,14 +12,17 @@ _SERVICE_USERS = frozenset({"rdsadmin", "rdsproxyadmin"})
 _SERVICE_USERS_ANY_CASE = frozenset({"rdsadmin", "rdssec"})
 _ENGINES_ANY_CASE = frozenset({"oracle", "sqlserver"})
 
+_ENGINES_WITH_CLASSES = frozenset({"aurora-postgresql", "postgresql"})
+"""Where `class` alone tells a role change; elsewhere the statement has to be looked at."""
+
 _LOGINS = frozenset({"connect", "logon"})
 _FAILED_LOGINS = frozenset({"auth failure", "failed_connect", "login failed"})
 
+# Atomic groups: without them, comments in a row would be tried in every combination.
 _ROLE_CHANGE = re.compile(
-    r"(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*"
-    r"(?:GRANT|REVOKE|DENY|SET\s+PASSWORD"
-    r"|(?:CREATE|ALTER|DROP|RENAME)\s+(?:USER|ROLE|LOGIN|GROUP|SERVER\s+ROLE|PROFILE)"
-    r"|REASSIGN\s+OWNED)\b",
+    r"(?>\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*+"
+    r"(?:GRANT|REVOKE|DENY|SET\s+PASSWORD|REASSIGN\s+OWNED"
+    r"|(?:CREATE|ALTER|DROP|RENAME)\s+(?:USER|ROLE|LOGIN|GROUP|SERVER\s+ROLE|PROFILE))\b",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -60,5 +63,7 @@ def _is_failed_login(event: Event) -> bool:
 def _is_role_change(event: Event) -> bool:
     if event.members.class_ == "ROLE":
         return True
+    if event.origin.engine.name in _ENGINES_WITH_CLASSES:
+        return False
     texts = (event.members.command, event.columns.statement)
     return any(isinstance(text, str) and _ROLE_CHANGE.match(text) for text in texts)
