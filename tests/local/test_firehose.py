@@ -416,7 +416,8 @@ class TestTrouble:
             assert delivery.counters.objects == 0
             put(b"second")
             s3.create_bucket(Bucket=bucket)
-        assert sorted(objects().values()) == [b"first", b"second"]
+        # One object or two, as the first attempt came before the second record or after it.
+        assert b"".join(sorted(objects().values())) == b"firstsecond"
 
     def test_stop_raises_when_s3_never_takes_them(
         self, endpoint, deliver, put, bucket, monkeypatch

@@ -11,6 +11,7 @@ end of the transaction. For all others it comes before the server's own.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from dastream.activity.command import Command
@@ -18,7 +19,7 @@ from dastream.activity.entry import Entry
 from dastream.activity.log_row import Audit, Completed, Row, parse_audit, times
 from dastream.activity.redact import MASK, conceal, is_cut, redact_statement
 from dastream.activity.session import Session
-from dastream.activity.statement_trail import StatementTrail
+from dastream.activity.statement_trail import PORTALS_MAX, StatementTrail
 
 __all__ = ["PENDING_MAX", "AuditTrail"]
 
@@ -28,6 +29,7 @@ PENDING_MAX = 1000
 # pgaudit writes these before it runs them, so they have a row even if they fail.
 _WRITTEN_FIRST = ("DO", "CREATE EXTENSION", "ALTER EXTENSION")
 _DML = ("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE")
+_ENDS_OF_TRANSACTION = ("COMMIT", "ROLLBACK", "PREPARE TRANSACTION")
 _CUT_BY_PGAUDIT = f" {MASK}"
 
 
@@ -39,19 +41,28 @@ class _Pending(NamedTuple):
 
     def is_of(self, sql: str | None) -> bool:
         """Whether this is about the client's statement itself, and not one inside it."""
-        return sql is not None and sql.startswith(self.sql.removesuffix(_CUT_BY_PGAUDIT))
+        if self.sql.endswith(_CUT_BY_PGAUDIT):
+            return sql is not None and sql.startswith(self.sql.removesuffix(_CUT_BY_PGAUDIT))
+        return sql == self.sql
 
     @property
     def is_call(self) -> bool:
         return self.entry.class_ == "FUNCTION" and self.entry.command == "EXECUTE"
 
 
-class _Awaited(NamedTuple):
-    """A SELECT that has completed, its row, and what pgaudit has written about it so far."""
+@dataclass
+class _Awaited:
+    """A SELECT that has completed, its row, and what pgaudit wrote about it before."""
 
     row: Row
     done: Completed
     pending: list[_Pending]
+    is_audited: bool = False
+
+    @property
+    def has_named_portal(self) -> bool:
+        """Whether its portal may stay open while other statements run."""
+        return "/" in self.done.kind
 
 
 class AuditTrail(StatementTrail):
@@ -60,21 +71,23 @@ class AuditTrail(StatementTrail):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._pending: list[_Pending] = []
-        self._awaited: _Awaited | None = None
+        self._awaited: list[_Awaited] = []
         self._audit_id = 0
-        self._seen: set[Audit] = set()
+        self._statement_id = 0
+        self._seen: set[tuple[object, ...]] = set()
         self._concealed_id = 0
 
     def audited(self, row: Row) -> list[Entry]:
-        """Entries for a row of pgaudit: none before its statement has completed."""
+        """Entries for a row of pgaudit: none, as a rule, before its statement has completed."""
         line = parse_audit(row.message)
         if line is None or self._is_repeated(line):
             return []
         one = _Pending(self._entry(row, line), line.text)
-        awaited = self._awaited
-        if awaited is not None and one.is_of(awaited.done.text) and not one.is_call:
-            self._awaited = awaited._replace(pending=[])
-            return self._finish([*awaited.pending, one], awaited.done)
+        for awaited in self._awaited:
+            if one.is_of(awaited.done.text) and not one.is_call:
+                awaited.is_audited = True
+                pending, awaited.pending = [*awaited.pending, one], []
+                return self._finish(pending, awaited.done)
         self._pending.append(one)
         return self._finish_pending() if len(self._pending) >= PENDING_MAX else []
 
@@ -83,12 +96,110 @@ class AuditTrail(StatementTrail):
         done = self._parse(row)
         if done is None:
             return []
-        earlier = self._give_up_waiting()
-        is_audited = any(one.is_of(done.text) and not one.is_call for one in self._pending)
-        if is_audited:
+        earlier = self._give_up(keep_named=row.ps not in _ENDS_OF_TRANSACTION)
+        if any(one.is_of(done.text) and not one.is_call for one in self._pending):
             return earlier + self._finish_pending(done)
         if row.ps == "SELECT" and done.kind.startswith("execute "):
-            self._awaited = _Awaited(row, done, self._pending)
+            self._awaited.append(_Awaited(row, done, self._pending))
             self._pending = []
             return earlier
         return earlier + self._finish_pending(done) + self._succeeded(row, done)
+
+    def failed(self, row: Row) -> list[Entry]:
+        """Entries for a row of severity ERROR or above."""
+        earlier = self._give_up()
+        started = self._started(row)
+        if started is not None:
+            entry = self._failure(row, started.entry.statement_id)
+            self._pending.remove(started)
+            return earlier + self._conceal([entry, *self._finish_pending()])
+        last = self._pending[-1] if self._pending else None
+        if last is not None and (last.is_call or not last.is_of(row.statement)):
+            # What has been written is from inside the statement that failed.
+            statement_id, substatement_id = last.entry.statement_id, last.entry.substatement_id + 1
+        else:
+            statement_id, substatement_id = self.session.next_statement(), 1
+        entry = self._failure(row, statement_id, substatement_id)
+        return earlier + self._conceal([*self._finish_pending(), entry])
+
+    def flush(self) -> list[Entry]:
+        """Entries that have waited for another row of the log, when none is to come."""
+        return self._give_up() + self._finish_pending()
+
+    def _is_repeated(self, line: Audit) -> bool:
+        # A self join has a row for each time the relation is named.
+        if line.statement_id != self._audit_id:
+            self._audit_id = line.statement_id
+            self._statement_id = self.session.next_statement()
+            self._seen.clear()
+        key = line[1:6]
+        is_repeated = key in self._seen
+        self._seen.add(key)
+        return is_repeated
+
+    def _entry(self, row: Row, line: Audit) -> Entry:
+        text, values = redact_statement(line.text, line.values)
+        is_dml = line.command in _DML and line.category in ("READ", "WRITE")
+        return self.session.entry(
+            row,
+            # pgaudit has no name for some internal commands.
+            Command(row.ps if line.command == "???" else line.command, line.category),
+            times(row.timestamp),
+            self._statement_id,
+            substatement_id=line.substatement_id,
+            object_type=line.object_type or None,
+            object_name=line.object_name or None,
+            row_count=line.rows if is_dml else None,
+            command_text=text,
+            param_list=values,
+        )
+
+    def _give_up(self, *, keep_named: bool = False) -> list[Entry]:
+        """Entries for completed statements that pgaudit has left out for good."""
+        entries: list[Entry] = []
+        kept = []
+        for awaited in self._awaited:
+            if keep_named and awaited.has_named_portal and not awaited.is_audited:
+                kept.append(awaited)
+                continue
+            entries += self._finish(awaited.pending, awaited.done)
+            if not awaited.is_audited:
+                entries += self._succeeded(awaited.row, awaited.done)
+        self._awaited = kept[-PORTALS_MAX:]
+        return entries
+
+    def _started(self, row: Row) -> _Pending | None:
+        """The row that pgaudit wrote before it ran the statement that now has failed."""
+        for one in reversed(self._pending):
+            if one.entry.command in _WRITTEN_FIRST and one.is_of(row.statement):
+                return one if one.entry.command == row.ps else None
+        return None
+
+    def _finish_pending(self, done: Completed | None = None) -> list[Entry]:
+        pending, self._pending = self._pending, []
+        return self._finish(pending, done)
+
+    def _finish(self, pending: list[_Pending], done: Completed | None) -> list[Entry]:
+        for one in pending:
+            if done is not None and one.is_of(done.text):
+                one.entry.start_time, one.entry.log_time = done.start, done.end
+                _restore_nulls(one.entry, done)
+        return self._conceal([one.entry for one in pending])
+
+    def _conceal(self, entries: list[Entry]) -> list[Entry]:
+        """Mask the statements that have set a credential inside, as a function call can."""
+        for entry in entries:
+            if is_cut(entry.command_text or ""):
+                self._concealed_id = entry.statement_id
+        for entry in entries:
+            if entry.statement_id == self._concealed_id and entry.command_text is not None:
+                entry.command_text = conceal(entry.command_text)
+                entry.param_list = [MASK for _ in entry.param_list]
+        return entries
+
+
+def _restore_nulls(entry: Entry, done: Completed) -> None:
+    # To pgaudit NULL is the empty string; the server's own row tells them apart.
+    if None in done.values and len(done.values) == len(entry.param_list):
+        both = zip(entry.param_list, done.values, strict=True)
+        entry.param_list = [None if exact is None else value for value, exact in both]

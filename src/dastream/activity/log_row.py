@@ -85,7 +85,9 @@ _COMPLETED = re.compile(
     re.DOTALL,
 )
 _VALUE = re.compile(r"\$\d+ = (?:NULL|'([^']*+(?:''[^']*+)*+)(?:'|\Z))")
-_BOUND = re.compile(r"^(?:unnamed portal|portal \".*\") with parameters: (.*)", re.DOTALL | re.MULTILINE)
+_BOUND = re.compile(
+    r"^(?:unnamed portal|portal \".*\") with parameters: (.*)", re.DOTALL | re.MULTILINE
+)
 _FIELD = re.compile(r'(?:"([^"]*+(?:""[^"]*+)*+)"?|([^,]*+))(,|\Z)')
 _AUDIT = "AUDIT: SESSION,"
 _UTC = frozenset({"UTC", "GMT"})

@@ -15,9 +15,11 @@ from dastream.activity.log_row import Completed, Row, bound_values, parse_comple
 from dastream.activity.redact import MASK, is_cut, redact_message, redact_statement
 from dastream.activity.session import Session
 
-__all__ = ["StatementTrail"]
+__all__ = ["PORTALS_MAX", "StatementTrail"]
 
 PORTALS_MAX = 16
+"""Portals of a session that are remembered."""
+
 _FETCH = "execute fetch from "
 _FASTPATH = Command("EXECUTE", "FUNCTION")
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
 
 import click
@@ -14,8 +13,8 @@ from dastream.cli.app import DONE, NOT_CLEAN
 from dastream.cli.cells import escape
 from dastream.cli.show import CsvView, JsonView, PlainView, open_console
 from dastream.cli.table import Table
-from dastream.errors import ConfigError
-from dastream.lake.search import Damage, Match, Query, Search
+from dastream.event import Event
+from dastream.lake.search import Counts, Damage, Query, Search
 from dastream.lake.times import microseconds, parse_time
 from dastream.record import iso_time
 from dastream.storage import open_storage
@@ -105,12 +104,14 @@ def command(
         _show_json(search, console)
     else:
         _show(search, console, zone, as_csv=as_csv)
-    click.echo(_summary(search, time.monotonic() - started), err=True)
+    click.echo(_summary(search.counts, lake, limit, time.monotonic() - started), err=True)
     return NOT_CLEAN if search.counts.damages else DONE
 
 
 def _time_us(text: str | None, zone: tzinfo | None) -> int | None:
-    return None if text is None else microseconds(parse_time(text, now=datetime.now(UTC), zone=zone))
+    return (
+        None if text is None else microseconds(parse_time(text, now=datetime.now(UTC), zone=zone))
+    )
 
 
 def _show_json(search: Search, console: Console) -> None:
@@ -153,17 +154,29 @@ def _report(damage: Damage) -> None:
     click.echo(f"error: {escape(damage.key)}: {where}: {damage.reason}{more}", err=True)
 
 
-def _summary(search: Search, seconds: float) -> str:
-    counts = search.counts
+def _summary(counts: Counts, lake: str, limit: int | None, seconds: float) -> str:
+    """One line: what was found, or why nothing was, and what it took."""
     if not counts.objects:
-        return _nothing_there(search)
-    if not counts.objects_read:
         return (
-            f"no object is of that time: what lies there arrived from {_minute(counts.oldest_us)} "
-            f"to {_minute(counts.newest_us)} UTC"
+            f"nothing was delivered at {escape(lake)}: below it is no events/ of a lake and no "
+            f"YYYY/MM/DD/HH/ of Firehose ({counts.others:,} other objects)"
         )
-    parts = [_matched(counts, search.limit)]
+    if counts.oldest_us is not None and counts.newest_us is not None and not counts.objects_read:
+        return (
+            "nothing is of that time: what was delivered arrived from "
+            f"{iso_time(counts.oldest_us // 1000)} to {iso_time(counts.newest_us // 1000)}"
+        )
     pruned = counts.objects - counts.objects_read
-    parts.append(f"{counts.objects_read:,} objects read, {pruned:,} left out by their time")
-    parts.append(f"{seconds:.2f} s")
-    return "; ".join(parts)
+    return (
+        f"{_matched(counts, limit)} · {counts.lines:,} lines in {counts.objects_read:,} objects "
+        f"read, {pruned:,} objects left out by their time · {seconds:.2f} s"
+    )
+
+
+def _matched(counts: Counts, limit: int | None) -> str:
+    if not counts.matched:
+        return "nothing matched"
+    if counts.is_cut:
+        return f"the newest {limit:,} of {counts.matched:,} or more events; --limit N shows more"
+    copies = f" (and {counts.duplicates:,} copies)" if counts.duplicates else ""
+    return f"{counts.matched:,} events matched{copies}"

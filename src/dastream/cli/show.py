@@ -121,10 +121,6 @@ class JsonView:
             ).encode()
         self._bytes.write(delivered + b"\n")
 
-    def flush(self) -> None:
-        """Let a reader see what was shown."""
-        self._bytes.flush()
-
 
 class CsvView:
     """CSV with a header line; a cell that a spreadsheet would calculate gets an apostrophe."""
@@ -164,4 +160,3 @@ class CsvView:
         if self._is_terminal:
             value = "\n".join(map(escape, value.split("\n")))
         return "'" + value if value.startswith(_FORMULA_STARTS) else value
-

@@ -58,10 +58,9 @@ _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 # Nothing of our own environment: PG… variables would steer the server's programs.
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
-# Each statement is to be logged once. With pgaudit the text is in its lines, and `log_duration`
-# adds how long the statement took; without it, `log_min_duration_statement` writes one line with
-# text, bind values and duration when a statement has succeeded, where `log_statement` would
-# write a second line for a statement that fails.
+# With `log_min_duration_statement` the server writes one row when a statement has succeeded,
+# with its text, bind values and duration. `log_statement` would write one before, and so a second
+# one for a statement that fails. pgaudit leaves some out, so it comes on top, not instead.
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -80,20 +79,17 @@ _SETTINGS = {
     "log_disconnections": "on",
     "log_hostname": "off",
     "log_statement": "none",
+    "log_min_duration_statement": "0",
     "log_parameter_max_length": "-1",
     "log_parameter_max_length_on_error": "-1",
     "update_process_title": "on",
 }
-_MODE_SETTINGS: dict[Mode, dict[str, str]] = {
-    "pgaudit": {
-        "shared_preload_libraries": "pgaudit",
-        "pgaudit.log": "all",
-        "pgaudit.log_parameter": "on",
-        "pgaudit.log_relation": "on",
-        "pgaudit.log_rows": "on",
-        "log_duration": "on",
-    },
-    "statements": {"log_min_duration_statement": "0"},
+_PGAUDIT_SETTINGS = {
+    "shared_preload_libraries": "pgaudit",
+    "pgaudit.log": "all",
+    "pgaudit.log_parameter": "on",
+    "pgaudit.log_relation": "on",
+    "pgaudit.log_rows": "on",
 }
 
 
@@ -229,7 +225,7 @@ class PostgresServer:
         raise ServiceError("postgres: the server did not start", hint=self._last_words())
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        settings = _SETTINGS | _MODE_SETTINGS[self.mode]
+        settings = _SETTINGS | (_PGAUDIT_SETTINGS if self.mode == "pgaudit" else {})
         settings |= {"port": str(self.port), "log_directory": str(self.log_directory)}
         options = [f"--{name}={value}" for name, value in settings.items()]
         # Every process of the server inherits this pipe: its end says that the last one is gone.
