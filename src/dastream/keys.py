@@ -176,15 +176,14 @@ class CachingUnwrap:
 
     def _slot(self, name: tuple[object, ...]) -> tuple[_Slot, bool]:
         with self._lock:
-            self._expire()
             slot = self._slots.get(name)
             if slot is not None and not self._is_stale(slot):
                 self.hits += 1
                 self._slots.move_to_end(name)
                 return slot, False
             self.misses += 1
+            self._expire()
             slot = self._slots[name] = _Slot(self._clock())
-            self._slots.move_to_end(name)
             while len(self._slots) > self._keys_max:
                 self._slots.popitem(last=False)
             return slot, True
@@ -206,11 +205,8 @@ class CachingUnwrap:
             slot.done.set()
 
     def _expire(self) -> None:
-        """Drop stale outcomes from the old end, so that no data key outlives its age unused."""
-        while self._slots:
-            name, slot = next(iter(self._slots.items()))
-            if not self._is_stale(slot):
-                return
+        """Drop stale outcomes wherever they stand, so that no unused data key stays on."""
+        for name in [name for name, slot in self._slots.items() if self._is_stale(slot)]:
             del self._slots[name]
 
     def _is_stale(self, slot: _Slot) -> bool:

@@ -74,14 +74,13 @@ def write_all(events: Iterable[Event]) -> Iterator[bytes]:
     for event in events:
         if event.origin is not origin:
             origin = event.origin
-            head = _encode(_head(origin))[len(b'{"eventId":""') : -1]
+            head = _without_breaks(_encode(_head(origin)))[len(b'{"eventId":""') : -1]
         yield b'{"eventId":' + _encode(event.id) + head + _members(event.entry)
 
 
 def _members(entry: bytes) -> bytes:
     """The entry's members as they follow ours, to the closing brace."""
-    if b"\n" in entry or b"\r" in entry:
-        entry = entry.translate(None, b"\r\n")
+    entry = _without_breaks(entry)
     if not entry.startswith(b"{"):
         return b',"entry":' + entry + b"}"
     for name in _COLLIDING:
@@ -117,6 +116,10 @@ def _head(origin: Origin) -> Head:
         engine=origin.engine.name,
         more=msgspec.UNSET if origin.more is None else msgspec.Raw(origin.more),
     )
+
+
+def _without_breaks(json: bytes) -> bytes:
+    return json.translate(None, b"\r\n") if b"\n" in json or b"\r" in json else json
 
 
 def _rename(entry: bytes, new_name: Callable[[bytes], bytes]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -26,11 +26,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Transforms in their order, comma-separated: names or `module:function`."""
     kms_key_id: str | None = None
     """The only KMS key that may unwrap data keys; unset, the one that wrapped them."""
-    key_cache_keys_max: int = 1000
+    key_cache_keys_max: Annotated[int, msgspec.Meta(ge=1)] = 1000
     """Data keys in the cache."""
-    key_cache_age_seconds_max: float = 300
+    key_cache_age_seconds_max: Annotated[float, msgspec.Meta(ge=0)] = 300
     """Seconds that a data key stays in the cache."""
-    payload_bytes_max: int = 64 * 1024 * 1024
+    payload_bytes_max: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024 * 1024
     """Bytes of a decompressed payload; a larger one is a dead letter."""
 
     @classmethod

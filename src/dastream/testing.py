@@ -51,12 +51,10 @@ class MemorySource:
 
     def _shard_batches(self, shard: str, after: str | None) -> Iterator[RecordBatch]:
         batcher = Batcher(self.stream, shard, after, _NO_LIMITS)
-        count = 0
-        for record in self._unread(shard, after):
+        for count, record in enumerate(self._unread(shard, after), start=1):
             if self._is_stopped:
                 break
             batcher.add(record)
-            count += 1
             if count % self._batch_records_max == 0:
                 yield from batcher.rest()
         yield from batcher.rest()

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from dastream.activity.command import Command
 from dastream.activity.entry import Entry
 from dastream.activity.log_row import Audit, Completed, Row, parse_audit, times
-from dastream.activity.redact import MASK, conceal, is_cut, redact_statement
+from dastream.activity.redact import MASK, SecretFunctions, conceal, is_cut
 from dastream.activity.session import Session
 from dastream.activity.statement_trail import PORTALS_MAX, StatementTrail
 
@@ -68,8 +68,8 @@ class _Awaited:
 class AuditTrail(StatementTrail):
     """The statements of one session, with an entry for each object of a statement."""
 
-    def __init__(self, session: Session) -> None:
-        super().__init__(session)
+    def __init__(self, session: Session, functions: SecretFunctions) -> None:
+        super().__init__(session, functions)
         self._pending: list[_Pending] = []
         self._awaited: list[_Awaited] = []
         self._audit_id = 0
@@ -138,7 +138,7 @@ class AuditTrail(StatementTrail):
         return is_repeated
 
     def _entry(self, row: Row, line: Audit) -> Entry:
-        text, values = redact_statement(line.text, line.values)
+        text, values = self._redact(line.text, line.values)
         is_dml = line.command in _DML and line.category in ("READ", "WRITE")
         return self.session.entry(
             row,

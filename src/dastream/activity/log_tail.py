@@ -56,6 +56,17 @@ class LogTail:
                 return lines
         return []
 
+    @property
+    def position(self) -> tuple[str, int]:
+        """The file that is being read, and how many of its bytes have been."""
+        return self._name, 0 if self._file is None else self._file.tell()
+
+    def end(self) -> tuple[str, int]:
+        """The position that is the end of the log for now."""
+        names = self._later_names()
+        name = names[-1] if names else self._name
+        return name, (self._directory / name).stat().st_size if name else 0
+
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:

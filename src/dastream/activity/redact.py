@@ -17,8 +17,9 @@ PostgreSQL logs a failed statement, a DO block or a function body as it was type
 So it fails closed: too much is cut rather than too little. What it does not touch are secrets
 that the server does not know as such: `SELECT … WHERE password = $1` on a user's table is the
 user's data, and masking that is a transform's job. Of a password in the arguments of a function
-whose name does not speak of passwords, the text says nothing; pgaudit reports the statement
-inside, and then the call is cut too, but without pgaudit nothing does.
+whose name does not speak of passwords, the text says nothing. pgaudit reports the statement
+inside, and then the call is cut too; without pgaudit only the functions are known that were
+made while the log was read.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from dastream.activity.sql import Opaque, lowered, opaque, outline
 
 __all__ = [
     "MASK",
+    "SecretFunctions",
     "conceal",
     "is_cut",
     "is_suspicious",
@@ -44,6 +46,9 @@ MASK = "<REDACTED>"
 
 NESTING_MAX = 4
 """Literals within literals that are looked into; what lies deeper is taken for a secret."""
+
+FUNCTIONS_MAX = 1000
+"""Functions that set a credential that are remembered."""
 
 _KEPT = (string.ascii_letters + string.digits + ":").encode()
 _SQUEEZE = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
@@ -68,6 +73,9 @@ _IDENTIFIED_BY = re.compile(r"\bidentified\s+by\b")
 _ROLE_CATALOGUE = re.compile(r"\bpg_authid\b|rolpassword")
 _CHANGE = re.compile(r"\b(?:insert|update|merge|copy)\b")
 _VERIFIER = re.compile(r"scram-sha-256\$|\bmd5[0-9a-f]{32}\b")
+_MADE_FUNCTION = re.compile(
+    r'\s*create\s+(?:or\s+replace\s+)?(?:function|procedure)\s+(?:[\w"]+\.)?"?([^\s"(]+)'
+)
 _CODE_BODY = re.compile(r"\s*(?:do|create\s+(?:or\s+replace\s+)?(?:function|procedure))\b")
 
 # In a literal: a member of a connection string, or the keyword before what becomes its operand.
@@ -109,6 +117,29 @@ def redact_statement(
     if is_cut(text):
         return text, [MASK for _ in values]
     return text, redact_values(sql, values) if values else []
+
+
+class SecretFunctions:
+    """Functions whose bodies set a credential, as far as the log has shown them being made.
+
+    The arguments of a call are then the credential, though nothing in its text says so.
+    """
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        self._call: re.Pattern[str] | None = None
+
+    def learn(self, sql: str) -> None:
+        """Remember the function that the statement makes, if it makes one."""
+        made = _MADE_FUNCTION.match(lowered(sql))
+        if made and made[1] not in self._names and len(self._names) < FUNCTIONS_MAX:
+            self._names.add(made[1])
+            names = "|".join(re.escape(name) for name in self._names)
+            self._call = re.compile(rf'\b(?:{names})"?\s*\(')
+
+    def are_called(self, sql: str) -> bool:
+        """Whether the statement calls one of them, or makes a function that does."""
+        return self._call is not None and self._call.search(lowered(sql)) is not None
 
 
 def redact_values(sql: str, values: Sequence[str | None]) -> list[str | None]:

@@ -26,6 +26,11 @@ class Session:
         self.statement_id = 1
         self._server = server
 
+    @property
+    def statements(self) -> int:
+        """How many statements there have been, without the login."""
+        return self.statement_id - 1
+
     def next_statement(self) -> int:
         """The number of another statement."""
         self.statement_id += 1

@@ -12,7 +12,14 @@ from collections import deque
 from dastream.activity.command import Command, commands, failed_command, tag_of
 from dastream.activity.entry import Entry
 from dastream.activity.log_row import Completed, Row, bound_values, parse_completed, times
-from dastream.activity.redact import MASK, is_cut, redact_message, redact_statement
+from dastream.activity.redact import (
+    MASK,
+    SecretFunctions,
+    conceal,
+    is_cut,
+    redact_message,
+    redact_statement,
+)
 from dastream.activity.session import Session
 
 __all__ = ["PORTALS_MAX", "StatementTrail"]
@@ -27,8 +34,9 @@ _FASTPATH = Command("EXECUTE", "FUNCTION")
 class StatementTrail:
     """The statements of one session: one entry each, and one each for those in a query string."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, functions: SecretFunctions) -> None:
         self.session = session
+        self._functions = functions
         self._portals: deque[int] = deque(maxlen=PORTALS_MAX)
 
     def audited(self, row: Row) -> list[Entry]:  # noqa: ARG002 - the interface of both trails
@@ -48,6 +56,16 @@ class StatementTrail:
         """Entries that have waited for another row of the log, when none is to come."""
         return []
 
+    def _redact(
+        self, sql: str, values: list[str | None], *messages: str | None
+    ) -> tuple[str, list[str | None]]:
+        text, values = redact_statement(sql, values, *messages)
+        if self._functions.are_called(sql):
+            text, values = conceal(text), [MASK for _ in values]
+        if is_cut(text):
+            self._functions.learn(sql)
+        return text, values
+
     def _parse(self, row: Row) -> Completed | None:
         done = parse_completed(row)
         if done is None or not done.kind.startswith("execute "):
@@ -65,7 +83,7 @@ class StatementTrail:
             found = commands(done.text, tag_of(row.ps))
         # The detail of EXECUTE is what was prepared.
         prepared = None if done.values else row.detail
-        text, values = redact_statement(done.text, done.values, prepared)
+        text, values = self._redact(done.text, done.values, prepared)
         return [
             self.session.entry(
                 row,
@@ -81,7 +99,7 @@ class StatementTrail:
     def _failure(self, row: Row, statement_id: int, substatement_id: int = 1) -> Entry:
         sql = row.statement
         inside = (row.internal_query, row.context, row.message)
-        text, values = redact_statement(sql or "", bound_values(row.context), *inside)
+        text, values = self._redact(sql or "", bound_values(row.context), *inside)
         return self.session.entry(
             row,
             failed_command(sql or "", tag_of(row.ps) or (None if sql else row.ps)),

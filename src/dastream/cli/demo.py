@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -13,15 +14,14 @@ import msgspec
 from dastream import line
 from dastream.cli.app import DONE, NOT_CLEAN
 from dastream.cli.cells import escape
-from dastream.cli.show import show_table
+from dastream.cli.show import open_console
+from dastream.cli.table import Table
 from dastream.event import Event
 from dastream.local.demo import Outcome, run_demo
 from dastream.local.postgres import Flavour
-from dastream.local.workload import APPLICATION
+from dastream.local.workload import SCRIPT
 
 __all__ = ["command"]
-
-EVENTS_SHOWN_MAX = 24
 
 
 @click.command(
@@ -78,7 +78,10 @@ def _show(outcome: Outcome, seconds: float) -> None:
         click.echo("\nThe first statement of the session, as it lies in S3:\n")
         click.echo(_pretty(created))
     click.echo("\nThe scripted session:\n")
-    show_table([event for event in outcome.events if _is_of_session(event)][:EVENTS_SHOWN_MAX])
+    session = _script(outcome.events)
+    table = Table(open_console(), None, session)
+    for event in session:
+        table.show(event)
     click.echo(f"\n{_balance(outcome)}")
     for difference in outcome.differences:
         click.echo(f"differs: {escape(difference)}")
@@ -89,8 +92,14 @@ def _is_create_user(event: Event) -> bool:
     return event.columns.command == "CREATE ROLE"
 
 
-def _is_of_session(event: Event) -> bool:
-    return event.columns.client_application == APPLICATION or event.columns.succeeded is False
+def _script(events: Sequence[Event]) -> Sequence[Event]:
+    """The sessions of the script, whole, and the login that failed."""
+    sessions = {
+        event.columns.session_id
+        for event in events
+        if event.columns.client_application == SCRIPT or event.columns.command == "AUTH FAILURE"
+    }
+    return [event for event in events if event.columns.session_id in sessions]
 
 
 def _pretty(event: Event) -> str:

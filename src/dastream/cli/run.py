@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -95,19 +96,23 @@ def command(
     """
     settings = Settings.from_environment(os.environ, transforms=transforms, resource_id=resource_id)
     limits = BatchLimits(flush_bytes_max, flush_age_seconds_max)
-    source = open_source(source_url, once=once, limits=limits)
-    owner = owner_of(source.stream, settings)
-    unwrap = open_kms_unwrap(settings, source_url)
-    pipeline = Pipeline(
-        source,
-        Decoder.from_settings(settings, unwrap),
-        open_transforms(settings.transforms),
-        [open_sink(url) for url in sink_urls],
-        open_checkpoints(state or _default_state(source.stream)),
-        resource_id=owner,
-    )
-    with stop_on_signals(pipeline.stop), show_progress(pipeline, source, unwrap):
-        counters = pipeline.run()
+    with ExitStack() as parts:
+        source = parts.enter_context(closing(open_source(source_url, once=once, limits=limits)))
+        owner = owner_of(source.stream, settings)
+        sinks = [parts.enter_context(closing(open_sink(url))) for url in sink_urls]
+        checkpoints = open_checkpoints(state or _default_state(source.stream))
+        parts.enter_context(closing(checkpoints))
+        unwrap = open_kms_unwrap(settings, source_url)
+        pipeline = Pipeline(
+            source,
+            Decoder.from_settings(settings, unwrap),
+            open_transforms(settings.transforms),
+            sinks,
+            checkpoints,
+            resource_id=owner,
+        )
+        with stop_on_signals(pipeline.stop), show_progress(pipeline, source, unwrap):
+            counters = pipeline.run()
     return NOT_CLEAN if counters.dead_letters else DONE
 
 

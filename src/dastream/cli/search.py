@@ -168,15 +168,13 @@ def _summary(counts: Counts, lake: str, limit: int | None, seconds: float) -> st
         )
     pruned = counts.objects - counts.objects_read
     return (
-        f"{_matched(counts, limit)} · {counts.lines:,} lines in {counts.objects_read:,} objects "
-        f"read, {pruned:,} objects left out by their time · {seconds:.2f} s"
+        f"{_matched(counts, limit)} · {counts.objects_read:,} objects read, {pruned:,} pruned"
+        f" · {seconds:.2f} s"
     )
 
 
 def _matched(counts: Counts, limit: int | None) -> str:
-    if not counts.matched:
-        return "nothing matched"
     if counts.is_cut:
-        return f"the newest {limit:,} of {counts.matched:,} or more events; --limit N shows more"
-    copies = f" (and {counts.duplicates:,} copies)" if counts.duplicates else ""
-    return f"{counts.matched:,} events matched{copies}"
+        return f"the newest {limit:,} of {counts.matched:,} or more matches; --limit N shows more"
+    copies = f", {counts.duplicates:,} copies left out" if counts.duplicates else ""
+    return f"{counts.matched:,} of {counts.lines:,} events matched{copies}"

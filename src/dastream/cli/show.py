@@ -10,7 +10,7 @@ import io
 import json
 import sys
 from datetime import tzinfo
-from typing import Any, TextIO
+from typing import IO, Any
 
 import msgspec
 from rich.console import Console
@@ -82,7 +82,7 @@ def open_console() -> Console:
 class PlainView:
     """One line an event with `PLAIN_FIELDS`, for `grep`, `cut` and `less -S`."""
 
-    def __init__(self, output: TextIO, zone: tzinfo | None) -> None:
+    def __init__(self, output: IO[str], zone: tzinfo | None) -> None:
         self._output = output
         self._zone = zone
 

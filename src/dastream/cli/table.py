@@ -16,22 +16,22 @@ from dastream.event import Event
 __all__ = ["Table"]
 
 _GAP = "  "
-_STATEMENT_WIDTH_MIN = 28  # before a statement gets less, columns are left out, by their rank
-_MILLISECONDS_WIDTH_MIN = 100  # a narrower terminal shows whole seconds
-_CHARS_MAX = 2000  # more than any terminal is wide
-
-_COMMAND_STYLES = {"READ": "green", "WRITE": "yellow", "DDL": "magenta", "ROLE": "red"}
+_STATEMENT_WIDTH_MIN = 30
+_CHARS_MAX = 2000  # of a statement; more than any terminal is wide
 
 
 class _Column(NamedTuple):
-    """`width` is for rows that are not known yet; the column with the lowest `rank` goes first."""
+    """A column before the statement. `width` is for rows that are not known yet."""
 
     title: str
     text: Callable[[Cells], str]
     width: int
     width_max: int
-    rank: int
-    is_right: bool = False
+    is_number: bool = False
+
+
+def _time(row: Cells) -> str:
+    return f"{row.time:%H:%M:%S}.{row.time.microsecond // 1000:03}" if row.time else ""
 
 
 def _who(row: Cells) -> str:
@@ -47,17 +47,31 @@ def _rows(row: Cells) -> str:
 
 
 def _took(row: Cells) -> str:
-    return duration(row.duration_us)
+    return duration(row.duration_us) if row.duration_us else ""
 
 
-_COLUMNS = (
-    _Column("user@database", _who, 18, 26, rank=4),
-    _Column("  command", _command, 16, 20, rank=5),
-    _Column("object", lambda row: row.object, 22, 32, rank=3),
-    _Column("rows", _rows, 6, 9, rank=2, is_right=True),
-    _Column("took", _took, 7, 7, rank=1, is_right=True),
+_TIME, _WHO, _COMMAND, _OBJECT, _ROWS, _TOOK = _COLUMNS = (
+    _Column("time", _time, 12, 12),
+    _Column("user@database", _who, 18, 24),
+    _Column("  command", _command, 16, 20),
+    _Column("object", lambda row: row.object, 22, 32),
+    _Column("rows", _rows, 6, 26, is_number=True),
+    _Column("took", _took, 7, 7, is_number=True),
 )
-_BEFORE_COMMAND = 1
+
+_NARROWER = (
+    (_WHO, 16),
+    (_TIME, 8),
+    (_WHO, 12),
+    (_TOOK, 0),
+    (_OBJECT, 16),
+    (_OBJECT, 0),
+    (_ROWS, 0),
+    (_WHO, 8),
+)
+"""What gives way, one after another, to a statement of `_STATEMENT_WIDTH_MIN`; 0 is left out."""
+
+_COMMAND_STYLES = {"READ": "green", "WRITE": "yellow", "DDL": "magenta", "ROLE": "red"}
 
 
 class Table:
@@ -71,7 +85,7 @@ class Table:
         self._zone = zone
         self._day: date | None = None
         rows = [self._cells(event) for event in events]
-        self._natural = [_natural_width(column, rows) for column in _COLUMNS]
+        self._natural = {column: _natural_width(column, rows) for column in _COLUMNS}
         self._print_header(_zone_names(rows) or datetime.now(UTC).astimezone(zone).tzname() or "")
 
     def show(self, event: Event) -> None:
@@ -80,8 +94,9 @@ class Table:
         if row.time is not None and row.time.date() != self._day:
             self._day = row.time.date()
             self._print(Text(f"{self._day:%Y-%m-%d  %A}", "dim italic"))
-        texts = [column.text(row) for column in _COLUMNS]
-        line = self._line(self._time(row), texts, ["dim", "cyan", _style(row), "", "", "dim"])
+        line = Text()
+        for column, width in self._widths().items():
+            line.append(_cell(column, row, width) + _GAP, _style(column, row))
         line.append_text(_statement(row, self._console.width - line.cell_len))
         self._print(line)
         if row.outcome == "failed" and row.reason:
@@ -91,47 +106,31 @@ class Table:
         return cells(event, self._zone, chars_max=_CHARS_MAX)
 
     def _print_header(self, zone_names: str) -> None:
-        title = f"time ({zone_names})"
-        time = title if len(title) <= self._time_width else zone_names
-        line = self._line(time, [column.title for column in _COLUMNS], ["bold"] * 6)
-        self._print(line.append("statement", "bold"))
+        widths = self._widths()
+        long = {column: column.title for column in widths} | {_TIME: f"time ({zone_names})"}
+        short = long | {_TIME: zone_names, _WHO: "user"}
+        cells = [
+            _fit((long if len(long[column]) <= width else short)[column], width, column)
+            for column, width in widths.items()
+        ]
+        self._print(Text(_GAP.join([*cells, "statement"]), "bold"))
 
     def _print_reason(self, reason: str) -> None:
-        before = [width for width in self._widths()[:_BEFORE_COMMAND] if width]
-        indent = self._time_width + sum(before) + len(_GAP) * (len(before) + 1)
-        room = max(self._console.width - indent - 2, 1)
-        self._print(Text(" " * indent + "╰ " + _fit(reason, room), "red"))
+        """Below the command."""
+        widths = self._widths()
+        indent = sum(widths[column] + len(_GAP) for column in (_TIME, _WHO))
+        reason = _cut(reason, self._console.width - indent - 2)
+        self._print(Text(" " * indent + "╰ " + reason, "red"))
 
-    def _line(self, time: str, texts: Sequence[str], styles: Sequence[str]) -> Text:
-        """The cells before the statement, and the gap that follows them."""
-        line = Text(_fit(time, self._time_width) + _GAP, styles[0])
-        cells = zip(_COLUMNS, self._widths(), texts, styles[1:], strict=True)
-        for column, width, text, style in cells:
-            if width:
-                line.append(_fit(text, width, is_right=column.is_right) + _GAP, style)
-        return line
-
-    @property
-    def _time_width(self) -> int:
-        return 12 if self._console.width >= _MILLISECONDS_WIDTH_MIN else 8
-
-    def _time(self, row: Cells) -> str:
-        if row.time is None:
-            return ""
-        is_wide = self._time_width > 8
-        return row.time.isoformat(timespec="milliseconds" if is_wide else "seconds")[11:][
-            : self._time_width
-        ]
-
-    def _widths(self) -> list[int]:
-        """The columns' widths in the terminal as it is now; 0 leaves a column out."""
-        widths = list(self._natural)
-        for index in sorted(range(len(widths)), key=lambda index: _COLUMNS[index].rank):
-            taken = sum(width + len(_GAP) for width in (self._time_width, *widths) if width)
+    def _widths(self) -> dict[_Column, int]:
+        """The widths of the columns that are shown in the terminal as it is now."""
+        widths = dict(self._natural)
+        for column, narrower in _NARROWER:
+            taken = sum(width + len(_GAP) for width in widths.values() if width)
             if self._console.width - taken >= _STATEMENT_WIDTH_MIN:
                 break
-            widths[index] = 0
-        return widths
+            widths[column] = min(widths[column], narrower)
+        return {column: width for column, width in widths.items() if width}
 
     def _print(self, line: Text) -> None:
         line.rstrip()
@@ -139,7 +138,7 @@ class Table:
 
 
 def _natural_width(column: _Column, rows: Sequence[Cells]) -> int:
-    """As wide as the widest of its cells, within bounds; an empty column is left out."""
+    """As wide as the widest of its cells, within bounds; 0 if it has nothing to show."""
     if not rows:
         return column.width
     width = max(cell_len(column.text(row)) for row in rows)
@@ -151,26 +150,39 @@ def _zone_names(rows: Sequence[Cells]) -> str:
     return "/".join(sorted({row.time.tzname() or "" for row in rows if row.time}))
 
 
-def _style(row: Cells) -> str:
-    return "bold red" if row.outcome == "failed" else _COMMAND_STYLES.get(row.command_class, "")
+def _cell(column: _Column, row: Cells, width: int) -> str:
+    text = column.text(row)
+    if column is _TIME:
+        text = text[:width]  # whole seconds where milliseconds have no room
+    if column is _WHO and cell_len(text) > width:
+        text = row.user
+    return _fit(text, width, column)
+
+
+def _style(column: _Column, row: Cells) -> str:
+    if column is _COMMAND:
+        failed = row.outcome == "failed"
+        return "bold red" if failed else _COMMAND_STYLES.get(row.command_class, "")
+    return {_WHO: "cyan", _TIME: "dim", _TOOK: "dim"}.get(column, "")
 
 
 def _statement(row: Cells, width: int) -> Text:
     """The statement and its bind values, cut to a width; a session's client where it has none."""
     if not row.statement:
         return Text(_cut(row.client and f"from {row.client}", width), "dim")
-    if not row.params:
+    left = width - cell_len(row.statement) - len(_GAP)
+    params = _cut(row.params, max(left, width // 3 if width > 60 else 0))
+    if cell_len(params) < min(8, cell_len(row.params)) or not params:
         return Text(_cut(row.statement, width))
-    params = _cut(row.params, max(width // 3, width - cell_len(row.statement) - len(_GAP)))
     text = Text(_cut(row.statement, width - cell_len(params) - len(_GAP)))
     return text.append(_GAP).append(params, "dim")
 
 
-def _fit(text: str, width: int, *, is_right: bool = False) -> str:
+def _fit(text: str, width: int, column: _Column) -> str:
     """Text in exactly this many cells of a terminal."""
     text = _cut(text, width)
     padding = " " * (width - cell_len(text))
-    return padding + text if is_right else text + padding
+    return padding + text if column.is_number else text + padding
 
 
 def _cut(text: str, width: int) -> str:

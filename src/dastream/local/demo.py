@@ -14,8 +14,9 @@ from dastream.lake.reader import read_event, read_lines, recognise
 from dastream.local.postgres import Flavour
 from dastream.local.system import LocalSystem
 from dastream.local.workload import (
-    APPLICATION,
     PASSWORD,
+    SCRIPT,
+    WORKLOAD,
     Sent,
     Statement,
     run_script,
@@ -58,7 +59,7 @@ def run_demo(directory: Path, *, statements: int, flavour: Flavour | None, tell:
     _make_empty(directory)
     sent = Sent()
     with LocalSystem(flavour=flavour) as system:
-        tell("PostgreSQL", system.server.description)
+        tell("server", system.server.description)
         tell("AWS endpoint", f"{system.endpoint.url} (Kinesis, KMS, S3, RDS)")
         tell("activity stream", system.start_activity_stream().stream or "")
         run_script(system.server, sent)
@@ -75,7 +76,7 @@ def run_demo(directory: Path, *, statements: int, flavour: Flavour | None, tell:
         directory=directory,
         server=server,
         sent=sent,
-        events=sorted(delivered["lake"], key=lambda event: event.columns.time_us or 0),
+        events=sorted(delivered["lake"], key=_order),
         delivered={way: len(events) for way, events in delivered.items()},
         differences=tuple(_differences(directory, sent, delivered)),
     )
@@ -100,6 +101,12 @@ def _events(storage: Storage) -> Iterator[Event]:
             yield from (read_event(text) for _, text in read_lines(storage, item))
 
 
+def _order(event: Event) -> tuple[int, str, int]:
+    """By time; within its millisecond by session and statement."""
+    columns = event.columns
+    return columns.log_time_us or 0, columns.session_id or "", int(columns.statement_id or 0)
+
+
 def _differences(directory: Path, sent: Sent, delivered: dict[str, list[Event]]) -> Iterator[str]:
     for way, events in delivered.items():
         yield from (f"{way}: {difference}" for difference in _compare(sent, events))
@@ -112,7 +119,7 @@ def _differences(directory: Path, sent: Sent, delivered: dict[str, list[Event]])
 
 def _compare(sent: Sent, events: Sequence[Event]) -> Iterator[str]:
     """Each statement that a client sent is there once, by text and bind values."""
-    ours = [event for event in events if event.columns.client_application == APPLICATION]
+    ours = [event for event in events if event.columns.client_application in (SCRIPT, WORKLOAD)]
     arrived = Counter(_statements(ours))
     expected = Counter(sent.statements)
     for statement, count in (expected - arrived).items():

@@ -165,6 +165,9 @@ class _Host:
             kms_key_id=stream.kms_key_arn,
             kinesis=self._client("kinesis"),
             kms=self._client("kms"),
+            mode=self._server.mode,
+            server_version=self._server.version,
+            server_host=self._server.host,
         )
 
     def _delivery(self, stream: ActivityStream) -> DeliveryStream:

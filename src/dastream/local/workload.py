@@ -14,10 +14,10 @@ import psycopg
 
 from dastream.local.postgres import PostgresServer
 
-__all__ = ["APPLICATION", "PASSWORD", "Sent", "Statement", "run_script", "run_workload"]
+__all__ = ["PASSWORD", "SCRIPT", "WORKLOAD", "Sent", "Statement", "run_script", "run_workload"]
 
-APPLICATION = "dastream demo"
-"""What the clients call themselves: their events are told from the server's own by it."""
+SCRIPT, WORKLOAD = "demo script", "demo workload"
+"""What the clients call themselves: their events are told from all others by it."""
 
 USER, PASSWORD = "davide", "secret"
 _REDACTED = f"CREATE USER {USER} WITH PASSWORD <REDACTED>"
@@ -42,11 +42,13 @@ class Sent:
 class Client:
     """A session that lists what it sends. Used as a context manager."""
 
-    def __init__(self, server: PostgresServer, sent: Sent, *, user: str, password: str) -> None:
+    def __init__(
+        self, server: PostgresServer, sent: Sent, name: str, *, user: str, password: str
+    ) -> None:
         self._sent = sent
         self._connection = psycopg.connect(
             server.dsn(user=user, password=password),
-            application_name=APPLICATION,
+            application_name=name,
             autocommit=True,
             cursor_factory=psycopg.RawCursor,
         )
@@ -85,7 +87,7 @@ def run_script(server: PostgresServer, sent: Sent) -> None:
         admin.run(f"GRANT SELECT, INSERT, UPDATE ON customers TO {USER}")
         admin.fail(f"CREATE USER {USER} WITH PASSWORD '{PASSWORD}'", arrives_as=_REDACTED)
     _fail_to_log_in(server, sent)
-    with Client(server, sent, user=USER, password=PASSWORD) as davide:
+    with Client(server, sent, SCRIPT, user=USER, password=PASSWORD) as davide:
         davide.run("SELECT name, card FROM customers WHERE id = $1", 1)
         davide.run("SELECT count(*) FROM customers")
         davide.run("UPDATE customers SET name = $1 WHERE id = $2", "Ada, Countess", 1)
@@ -103,7 +105,7 @@ def run_workload(server: PostgresServer, sent: Sent, *, statements: int, clients
 
 def _work(server: PostgresServer, share: range) -> Sent:
     sent = Sent()
-    with Client(server, sent, user=USER, password=PASSWORD) as client:
+    with Client(server, sent, WORKLOAD, user=USER, password=PASSWORD) as client:
         for number in share:
             _order(client, number)
     return sent
@@ -122,13 +124,13 @@ def _order(client: Client, number: int) -> None:
 
 
 def _administrator(server: PostgresServer, sent: Sent) -> Client:
-    return Client(server, sent, user=server.superuser, password=server.password)
+    return Client(server, sent, SCRIPT, user=server.superuser, password=server.password)
 
 
 def _fail_to_log_in(server: PostgresServer, sent: Sent) -> None:
     sent.failed_logins += 1
     try:
-        Client(server, sent, user=USER, password="a guess")  # noqa: S106 - it is meant to be wrong
+        Client(server, sent, SCRIPT, user=USER, password="a guess")  # noqa: S106 - it is meant to be wrong
     except psycopg.OperationalError:
         return
     raise AssertionError("the server let in who gave a wrong password")

@@ -54,11 +54,11 @@ class LakeSink:
             dead_letters=len(batch.dead_letters),
         )
         if batch.dead_letters:
-            lines = map(dead_letter.write, batch.dead_letters)
-            self._put(_key("dead-letter", batch.name), jsonl.pack(lines, receipt), receipt)
+            data = jsonl.pack(map(dead_letter.write, batch.dead_letters), receipt)
+            self._put(_key("dead-letter", batch.name), data, receipt)
         if batch.events:
-            lines = line.write_all(batch.events)
-            self._put(_key("events", batch.name), jsonl.pack(lines, receipt), receipt)
+            data = jsonl.pack(line.write_all(batch.events), receipt)
+            self._put(_key("events", batch.name), data, receipt)
 
     def close(self) -> None:
         """Nothing is open between batches."""

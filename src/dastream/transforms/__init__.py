@@ -62,11 +62,11 @@ def _find(name: str) -> Transform:
         return _BUILT_IN[name]
     try:
         transform = _import(name)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:
         raise ConfigError(
             f"transforms: {name} cannot be loaded ({type(error).__name__})",
             hint="name a built-in transform, an installed one, or module:function",
-        ) from None
+        ) from error
     if not callable(transform):
         raise ConfigError(f"transforms: {name} is not callable")
     return transform
@@ -86,7 +86,7 @@ def apply(
 ) -> list[Event]:
     """The events that all transforms let through; `dropped` counts the others by name.
 
-    Raises TransformError with the transform's name if one raises.
+    Raises TransformError with the transform's name if one raises, or returns anything else.
     """
     kept: list[Event] = []
     for event in events:
@@ -108,5 +108,8 @@ def _pass(
         if result is None:
             dropped[name] += 1
             return None
+        if not isinstance(result, Event):
+            kind = type(result).__name__
+            raise TransformError(f"transform {name}: returned {kind} instead of an event")
         event = result
     return event

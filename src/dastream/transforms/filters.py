@@ -18,9 +18,10 @@ _ENGINES_WITH_CLASSES = frozenset({"aurora-postgresql", "postgresql"})
 _LOGINS = frozenset({"connect", "logon"})
 _FAILED_LOGINS = frozenset({"auth failure", "failed_connect", "login failed"})
 
-# Atomic groups: without them, comments in a row would be tried in every combination.
+# Atomic groups: without them, comments in a row would be tried in every combination. What stands
+# in `/*! … */` is no comment to MySQL, so only its beginning is skipped.
 _ROLE_CHANGE = re.compile(
-    r"(?>\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*+"
+    r"(?>\s|(?:--|#)[^\n]*(?:\n|\Z)|/\*M?!\d*|/\*.*?\*/)*+"
     r"(?:GRANT|REVOKE|DENY|SET\s+PASSWORD|REASSIGN\s+OWNED"
     r"|(?:CREATE|ALTER|DROP|RENAME)\s+(?:USER|ROLE|LOGIN|GROUP|SERVER\s+ROLE|PROFILE))\b",
     re.IGNORECASE | re.DOTALL,

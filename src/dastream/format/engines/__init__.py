@@ -63,7 +63,7 @@ def recognise(version: str, entries: Iterable[bytes]) -> Engine:
 def _name(entry: bytes) -> str | None:
     try:
         server = _decode_server(entry)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     name = _BY_SERVER_TYPE.get(str(server.serverType).casefold())
     if name == "aurora-postgresql" and server.serviceName == "PostgreSQL":

@@ -1,0 +1,235 @@
+"""Entries to records of the stream: packed, sealed and put, and put again where that failed.
+
+Nothing is given up while the publisher runs: the log is the buffer, and as long as Kinesis or
+KMS has trouble nothing more is read from it. The limits are those of PutRecords in the Kinesis
+API reference.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from dastream.activity.entry import HEARTBEAT, Entry, encode
+from dastream.activity.log_tail import CUT
+from dastream.clients import CallError, call
+from dastream.errors import KeyServiceError, ServiceError, SinkError
+
+__all__ = ["Counters", "Publisher"]
+
+_log = logging.getLogger(__name__)
+
+RECORD_BYTES_MAX = 1024 * 1024 - 1024
+"""What a record may take in the stream, with room for the partition key."""
+
+PUT_RECORDS_MAX = 500
+PUT_BYTES_MAX = 5 * 1024 * 1024 - 64 * 1024
+WAIT_SECONDS_MIN = 0.1
+WAIT_SECONDS_MAX = 10.0
+LAST_ATTEMPTS_MAX = 5
+"""Attempts that are left once the publisher is to stop."""
+
+
+@dataclass
+class Counters:
+    """What has been published: `entries` by command; `cut` entries were too large for a record.
+
+    `retries` counts attempts at KMS and Kinesis after a first one.
+    """
+
+    entries: Counter[str] = field(default_factory=Counter)
+    heartbeats: int = 0
+    records: int = 0
+    bytes: int = 0
+    retries: int = 0
+    cut: int = 0
+
+
+class Publisher:
+    """Puts entries into a stream, several to a record.
+
+    `seal` makes an envelope of a payload and may raise KeyServiceError. A record holds entries
+    up to `record_bytes_max` (before compression) or for `record_age_seconds_max`, whichever is
+    reached first. After `stopping` is set, KeyServiceError and SinkError come out after a few
+    more attempts.
+    """
+
+    def __init__(
+        self,
+        seal: Callable[[bytes], bytes],
+        *,
+        kinesis: Any,
+        stream: str,
+        cluster_id: str,
+        instance_id: str,
+        record_bytes_max: int,
+        record_age_seconds_max: float,
+        stopping: threading.Event,
+    ) -> None:
+        self.counters = Counters()
+        self._seal = seal
+        self._kinesis = kinesis
+        self._stream = stream
+        self._head = _payload_head(cluster_id, instance_id)
+        self._record_bytes_max = record_bytes_max
+        self._record_age_seconds_max = record_age_seconds_max
+        self._stopping = stopping
+        self._attempts_left = LAST_ATTEMPTS_MAX
+        self._packed: list[bytes] = []
+        self._packed_bytes = 0
+        self._packed_since = 0.0
+        self._sealed: list[bytes] = []
+
+    def add(self, entry: Entry) -> None:
+        """Pack an entry; seals the record that it does not fit into."""
+        data = encode(entry)
+        if self._packed and self._packed_bytes + len(data) > self._record_bytes_max:
+            self._seal_packed()
+        if not self._packed:
+            self._packed_since = time.monotonic()
+        self._packed.append(data)
+        self._packed_bytes += len(data)
+        self.counters.entries[entry.command] += 1
+
+    def put_due(self) -> None:
+        """Put the records that are full or old enough."""
+        if self._packed and time.monotonic() - self._packed_since >= self._record_age_seconds_max:
+            self._seal_packed()
+        self._put()
+
+    def put_heartbeat(self) -> None:
+        """Put all there is, and a record of its own with a heartbeat."""
+        self._seal_packed()
+        self._sealed.append(self._envelope([HEARTBEAT]))
+        self._put()
+        self.counters.heartbeats += 1
+
+    def flush(self) -> None:
+        """Put all there is."""
+        self._seal_packed()
+        self._put()
+
+    def _seal_packed(self) -> None:
+        packed, self._packed, self._packed_bytes = self._packed, [], 0
+        if packed:
+            self._seal_entries(packed)
+        if len(self._sealed) >= PUT_RECORDS_MAX:
+            self._put()
+
+    def _seal_entries(self, entries: list[bytes]) -> None:
+        envelope = self._envelope(entries)
+        if len(envelope) <= RECORD_BYTES_MAX:
+            self._sealed.append(envelope)
+        elif len(entries) > 1:
+            half = len(entries) // 2
+            self._seal_entries(entries[:half])
+            self._seal_entries(entries[half:])
+        else:
+            self._sealed.append(self._shortened_envelope(entries[0]))
+            self.counters.cut += 1
+
+    def _shortened_envelope(self, data: bytes) -> bytes:
+        entry = msgspec.json.decode(data, type=Entry)
+        while True:
+            _shorten(entry)
+            envelope = self._envelope([encode(entry)])
+            if len(envelope) <= RECORD_BYTES_MAX:
+                return envelope
+
+    def _envelope(self, entries: Sequence[bytes]) -> bytes:
+        payload = b"%b%b]}" % (self._head, b",".join(entries))
+        attempt = 0
+        while True:
+            try:
+                return self._seal(payload)
+            except KeyServiceError as error:
+                self._wait(attempt, error)
+                attempt += 1
+
+    def _put(self) -> None:
+        attempt = 0
+        while self._sealed:
+            count = _count_to_put(self._sealed)
+            refused, code = self._put_records(self._sealed[:count])
+            self._sealed[:count] = refused
+            if refused:
+                self._wait(attempt, SinkError(f"kinesis: {len(refused)} records refused ({code})"))
+                attempt += 1
+
+    def _put_records(self, envelopes: list[bytes]) -> tuple[list[bytes], str]:
+        """The envelopes that were refused, in their order, and the code of the last refusal."""
+        records = [{"Data": one, "PartitionKey": str(uuid.uuid4())} for one in envelopes]
+        try:
+            answer = call(self._kinesis.put_records, StreamName=self._stream, Records=records)
+        except CallError as error:
+            return envelopes, error.code
+        both = list(zip(envelopes, answer["Records"], strict=True))
+        refused = [(one, result) for one, result in both if result.get("ErrorCode")]
+        self.counters.records += len(both) - len(refused)
+        self.counters.bytes += sum(len(one) for one, result in both if not result.get("ErrorCode"))
+        return [one for one, _ in refused], refused[-1][1]["ErrorCode"] if refused else ""
+
+    def _wait(self, attempt: int, error: ServiceError) -> None:
+        if self._stopping.is_set():
+            self._attempts_left -= 1
+            if self._attempts_left <= 0:
+                raise error
+        if attempt == 0:
+            _log.warning("activity: %s; trying again", error)
+        self.counters.retries += 1
+        seconds = min(WAIT_SECONDS_MAX, WAIT_SECONDS_MIN * 2 ** min(attempt, 16))
+        # Not the event's wait: the last attempts are to have pauses too.
+        time.sleep(seconds * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
+
+
+def _payload_head(cluster_id: str, instance_id: str) -> bytes:
+    members = {
+        "type": "DatabaseActivityMonitoringRecord",
+        "clusterId": cluster_id,
+        "instanceId": instance_id,
+        "databaseActivityEventList": [],
+    }
+    return msgspec.json.encode(members).removesuffix(b"]}")
+
+
+def _count_to_put(envelopes: Sequence[bytes]) -> int:
+    """How many of the first envelopes one PutRecords takes."""
+    total = 0
+    for count, envelope in enumerate(envelopes[:PUT_RECORDS_MAX]):
+        total += len(envelope)
+        if total > PUT_BYTES_MAX:
+            return max(count, 1)
+    return min(len(envelopes), PUT_RECORDS_MAX)
+
+
+def _shorten(entry: Entry) -> None:
+    """Halve the longest member of an entry, and mark the cut."""
+    values = sum(len(value or "") + 3 for value in entry.param_list)
+    text, message = entry.command_text or "", entry.error_message or ""
+    if values >= max(len(text), len(message)):
+        entry.param_list = _half_of_values(entry.param_list)
+    elif len(text) >= len(message):
+        entry.command_text = _half(text)
+    else:
+        entry.error_message = _half(message)
+
+
+def _half(text: str) -> str:
+    text = text.removesuffix(CUT)
+    return text[: len(text) // 2] + CUT
+
+
+def _half_of_values(values: list[str | None]) -> list[str | None]:
+    if len(values) == 1:
+        return [_half(values[0] or "")]
+    kept = values[:-1] if values[-1] == CUT else values
+    return [*kept[: len(kept) // 2], CUT]

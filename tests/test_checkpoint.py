@@ -1,0 +1,150 @@
+import sqlite3
+import stat
+
+import pytest
+
+from dastream.checkpoint import MemoryCheckpoints, SqliteCheckpoints, open_checkpoints
+from dastream.errors import ConfigError
+from dastream.record import SHARD_END
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def checkpoints(request, tmp_path):
+    """Every store in turn: the contract is one."""
+    if request.param == "memory":
+        store = MemoryCheckpoints()
+    else:
+        store = open_checkpoints(f"sqlite://{tmp_path}/state.sqlite")
+    yield store
+    store.close()
+
+
+def test_new_store_has_no_progress(checkpoints):
+    assert checkpoints.progress("stream") == {}
+
+
+def test_last_commit_of_each_shard_is_the_progress(checkpoints):
+    checkpoints.commit("stream", "shard-0", "10")
+    checkpoints.commit("stream", "shard-1", "7")
+    checkpoints.commit("stream", "shard-0", "9" * 56)
+    checkpoints.commit("stream", "shard-1", SHARD_END)
+
+    assert checkpoints.progress("stream") == {"shard-0": "9" * 56, "shard-1": SHARD_END}
+
+
+def test_streams_do_not_know_each_other(checkpoints):
+    checkpoints.commit("one", "shard-0", "1")
+    checkpoints.commit("two", "shard-0", "2")
+
+    assert checkpoints.progress("one") == {"shard-0": "1"}
+    assert checkpoints.progress("two") == {"shard-0": "2"}
+
+
+def test_progress_that_was_read_does_not_change(checkpoints):
+    before = checkpoints.progress("stream")
+    checkpoints.commit("stream", "shard-0", "1")
+
+    assert before == {}
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "of my own" / "state.sqlite"
+
+
+def test_progress_survives_reopening(path):
+    first = SqliteCheckpoints(path)
+    first.commit("stream", "shard-0", "10")
+    first.close()
+
+    second = SqliteCheckpoints(path)
+
+    assert second.progress("stream") == {"shard-0": "10"}
+    second.close()
+
+
+def test_commit_is_in_the_file_before_it_returns(path):
+    store = SqliteCheckpoints(path)
+    store.commit("stream", "shard-0", "10")
+
+    reader = sqlite3.connect(path)
+    assert reader.execute("SELECT * FROM checkpoint").fetchall() == [("stream", "shard-0", "10")]
+    reader.close()
+    store.close()
+
+
+def test_second_consumer_is_refused_until_the_first_closes(path):
+    first = SqliteCheckpoints(path)
+
+    with pytest.raises(ConfigError, match="another consumer uses this file") as caught:
+        SqliteCheckpoints(path)
+    assert caught.value.hint
+
+    first.close()
+    SqliteCheckpoints(path).close()
+
+
+def test_files_are_for_their_owner_only(path):
+    store = SqliteCheckpoints(path)
+    store.commit("stream", "shard-0", "10")
+
+    modes = {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    assert modes == {0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    store.close()
+
+
+def test_file_that_is_no_store_is_refused_and_left_alone(path):
+    path.parent.mkdir()
+    path.write_bytes(b"something else entirely " * 100)
+
+    for _ in range(2):  # the lock of the first attempt is not in the way of the second
+        with pytest.raises(ConfigError, match="state: cannot open the file"):
+            SqliteCheckpoints(path)
+
+    assert path.read_bytes() == b"something else entirely " * 100
+
+
+def test_damaged_store_is_refused(path):
+    store = SqliteCheckpoints(path)
+    for number in range(1000):
+        store.commit("stream", f"shard-{number}", "10")
+    store.close()
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    path.write_bytes(data)
+
+    with pytest.raises(ConfigError, match="state: "):
+        SqliteCheckpoints(path).progress("stream")
+
+
+def test_database_of_another_program_is_refused(path):
+    path.parent.mkdir()
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE checkpoint (id INTEGER)")
+    other.close()
+
+    with pytest.raises(ConfigError, match="state: "):
+        SqliteCheckpoints(path).progress("stream")
+
+
+def test_place_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+
+    for url in (f"sqlite://{tmp_path}", f"sqlite://{tmp_path}/file/state.sqlite"):
+        with pytest.raises(ConfigError, match="state: "):
+            open_checkpoints(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "state.sqlite", "sqlite:state", "sqlite://host/state", "sqlite:///", "s3://b/x"]
+)
+def test_other_urls_are_refused(url):
+    with pytest.raises(ConfigError, match="not sqlite:///FILE"):
+        open_checkpoints(url)
+
+
+def test_spaces_in_a_url_are_escaped(tmp_path):
+    open_checkpoints(f"sqlite://{tmp_path}/my%20state").close()
+
+    assert (tmp_path / "my state").exists()

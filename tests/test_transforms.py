@@ -1,0 +1,246 @@
+import sys
+import time
+from collections import Counter
+
+import pytest
+from support import HEARTBEAT, compact, entry
+
+from dastream.errors import ConfigError, TransformError
+from dastream.event import Event, Origin
+from dastream.format.engines import ENGINES
+from dastream.transforms import DEFAULT, NamedTransform, apply, open_transforms
+
+
+def event(members, engine="aurora-postgresql"):
+    return Event("id-0", compact(members), Origin(ENGINES[engine]))
+
+
+def by_user(user, engine="aurora-postgresql", **members):
+    return event(entry(dbUserName=user, **members), engine)
+
+
+def outcome(one, transforms=DEFAULT):
+    """`kept`, or the name of the transform that dropped the event."""
+    dropped = Counter()
+    return "kept" if apply(transforms, [one], dropped) else next(iter(dropped))
+
+
+def test_heartbeats_are_dropped_first_and_counted_by_name():
+    dropped = Counter()
+
+    kept = apply(DEFAULT, [event(HEARTBEAT), event(entry()), event(HEARTBEAT)], dropped)
+
+    assert [one.kind for one in kept] == ["activity"]
+    assert dropped == {"heartbeats": 2}
+
+
+@pytest.mark.parametrize(
+    ("engine", "user", "expected"),
+    [
+        ("aurora-postgresql", "rdsadmin", "service-users"),
+        ("aurora-postgresql", "rdsproxyadmin", "service-users"),
+        ("aurora-postgresql", "RDSADMIN", "kept"),  # a name in quotes is another user
+        ("aurora-postgresql", "rdssec", "kept"),
+        ("aurora-postgresql", "rdsadmin2", "kept"),
+        ("aurora-postgresql", "davide", "kept"),
+        ("aurora-postgresql", None, "kept"),
+        ("aurora-postgresql", ["rdsadmin"], "kept"),
+        ("postgresql", "rdsadmin", "service-users"),
+        ("aurora-mysql", "rdsadmin", "service-users"),
+        ("aurora-mysql", "rdsproxyadmin", "service-users"),
+        ("aurora-mysql", "RdsAdmin", "kept"),
+        ("oracle", "RDSADMIN", "service-users"),
+        ("oracle", "RDSSEC", "service-users"),
+        ("oracle", "rdssec", "service-users"),
+        ("oracle", "rdsproxyadmin", "kept"),
+        ("sqlserver", "rdsadmin", "service-users"),
+        ("sqlserver", "RdsSec", "service-users"),
+    ],
+)
+def test_exactly_the_service_users_of_the_engine_are_dropped(engine, user, expected):
+    assert outcome(by_user(user, engine)) == expected
+
+
+@pytest.mark.parametrize(
+    ("engine", "members"),
+    [
+        ("aurora-postgresql", {"command": "AUTH FAILURE", "class": "MISC"}),
+        ("aurora-postgresql", {"command": "CONNECT", "errorMessage": "no pg_hba.conf entry"}),
+        ("aurora-postgresql", {"command": "CONNECT", "exitCode": "28P01"}),
+        ("aurora-mysql", {"command": "FAILED_CONNECT"}),
+        ("aurora-mysql", {"command": "CONNECT", "exitCode": "1045"}),
+        ("oracle", {"command": "LOGON", "exitCode": 1017}),
+        ("sqlserver", {"command": "LOGIN FAILED", "exitCode": 0}),
+    ],
+)
+def test_failed_login_of_a_service_user_is_kept(engine, members):
+    assert outcome(by_user("rdsadmin", engine, **members)) == "kept"
+
+
+@pytest.mark.parametrize(
+    ("engine", "members"),
+    [
+        ("aurora-postgresql", {"command": "CONNECT", "class": "MISC"}),
+        ("aurora-postgresql", {"command": "DISCONNECT", "exitCode": ""}),
+        ("aurora-mysql", {"command": "CONNECT", "exitCode": "0", "errorMessage": ""}),
+        ("oracle", {"command": "LOGON", "exitCode": 0}),
+        ("aurora-postgresql", {"command": "SELECT", "errorMessage": "division by zero"}),
+    ],
+)
+def test_other_logins_and_failed_statements_of_a_service_user_are_dropped(engine, members):
+    assert outcome(by_user("rdsadmin", engine, **members)) == "service-users"
+
+
+every_engine = pytest.mark.parametrize("engine", ENGINES)
+engines_without_classes = pytest.mark.parametrize("engine", ["aurora-mysql", "oracle", "sqlserver"])
+
+
+@every_engine
+def test_role_change_by_a_service_user_is_kept_by_its_class(engine):
+    assert outcome(by_user("rdsadmin", engine, **{"class": "ROLE"})) == "kept"
+
+
+@engines_without_classes
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("QUERY", "GRANT ALL ON *.* TO eve"),
+        ("QUERY", "  revoke select on t from eve"),
+        ("QUERY", "/* a */ -- b\n# c\n create  user eve"),
+        ("QUERY", "/*!50000 GRANT ALL ON *.* TO eve */"),
+        ("QUERY", "/*M! /* a */ CREATE USER eve */"),
+        ("QUERY", "ALTER ROLE eve SUPERUSER"),
+        ("QUERY", "SET PASSWORD = 'x'"),
+        ("QUERY", "rename user a to b"),
+        ("QUERY", "REASSIGN OWNED BY a TO b"),
+        ("ALTER", "ALTER SERVER ROLE sysadmin ADD MEMBER eve"),
+        ("CREATE LOGIN", None),
+        ("CREATE USER", ""),
+        ("ALTER PROFILE", None),
+        ("GRANT", "(the text is cut)"),
+    ],
+)
+def test_role_change_by_a_service_user_is_kept_by_command_or_text(engine, command, text):
+    members = {"class": "MAIN", "command": command, "commandText": text}
+
+    assert outcome(by_user("rdsadmin", engine, **members)) == "kept"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT 'GRANT'",
+        "CREATE TABLE grants (a int)",
+        "GRANTS",
+        "ALTER TABLE user ADD x int",
+        "-- GRANT ALL",
+        "# GRANT ALL",
+        "/* GRANT */ SELECT 1",
+    ],
+)
+def test_what_only_mentions_a_role_change_is_dropped(text):
+    members = {"command": "QUERY", "commandText": text}
+
+    assert outcome(by_user("rdsadmin", "aurora-mysql", **members)) == "service-users"
+
+
+def test_comments_without_end_take_no_time():
+    text = "/* " * 20_000 + "-- " * 20_000 + "\n" * 20_000
+    started = time.perf_counter()
+
+    assert outcome(by_user("rdsadmin", "aurora-mysql", commandText=text)) == "service-users"
+    assert time.perf_counter() - started < 1
+
+
+def test_transforms_run_in_their_order_and_the_rest_is_skipped_after_a_drop():
+    seen = []
+
+    def keep(one):
+        seen.append("keep")
+        return one.replace(tag="x")
+
+    def drop(one):
+        seen.append(one.entry[-10:])
+
+    dropped = Counter()
+    chain = [NamedTransform("keep", keep), NamedTransform("drop", drop), NamedTransform("z", drop)]
+
+    assert apply(chain, [event(entry())], dropped) == []
+    assert seen == ["keep", b'"tag":"x"}']
+    assert dropped == {"drop": 1}
+
+
+def test_no_transforms_let_everything_through():
+    events = [event(HEARTBEAT), by_user("rdsadmin")]
+
+    assert apply((), events, Counter()) == events
+
+
+def test_raising_transform_is_told_by_name_and_type_without_its_text():
+    def mask(one):
+        raise ValueError(f"cannot mask {one.entry!r}")
+
+    with pytest.raises(TransformError) as caught:
+        apply([NamedTransform("my:mask", mask)], [event(entry("SELECT secret"))], Counter())
+
+    assert str(caught.value) == "transform my:mask: raised ValueError"
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("result", [True, False, [], "text"])
+def test_transform_that_returns_no_event_is_a_transform_error(result):
+    chain = [NamedTransform("mine", lambda _: result)]
+
+    with pytest.raises(TransformError, match="transform mine: returned .* instead of an event"):
+        apply(chain, [event(entry())], Counter())
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("default", ["heartbeats", "service-users"]),
+        ("", []),
+        (" , ", []),
+        ("service-users, heartbeats", ["service-users", "heartbeats"]),
+        ("heartbeats,default", ["heartbeats", "heartbeats", "service-users"]),
+    ],
+)
+def test_names_open_built_in_transforms_in_their_order(names, expected):
+    assert [name for name, _ in open_transforms(names)] == expected
+
+
+@pytest.fixture
+def user_module(tmp_path, monkeypatch):
+    """A module that a user wrote."""
+    text = "mask = lambda event: event.replace(commandText='***')\nNOT_CALLABLE = 5\n"
+    (tmp_path / "my_transforms.py").write_text(text)
+    (tmp_path / "my_broken.py").write_text("raise RuntimeError('at import')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("my_transforms", None)
+
+
+def test_module_and_function_open_a_users_own_transform(user_module):
+    chain = open_transforms("heartbeats,my_transforms:mask")
+
+    assert [name for name, _ in chain] == ["heartbeats", "my_transforms:mask"]
+    assert apply(chain, [event(entry())], Counter())[0].columns.statement == "***"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "no-such",
+        "no_such_module:mask",
+        "my_transforms:no_such",
+        "my_transforms:NOT_CALLABLE",
+        "my_transforms:",
+        ":mask",
+        ":",
+        "my_broken:mask",
+        "os.path",
+    ],
+)
+def test_transform_that_cannot_be_opened_is_named(user_module, name):
+    with pytest.raises(ConfigError, match=f"transforms: {name} "):
+        open_transforms(name)
