@@ -34,7 +34,7 @@ class Checkpoints(Protocol):
 def open_checkpoints(url: str) -> Checkpoints:
     """The store that a URL names: `sqlite:///FILE`. Raises ConfigError."""
     parts = urlsplit(url)
-    if parts.scheme == "sqlite" and not parts.netloc and parts.path.strip("/"):
+    if parts.scheme == "sqlite" and not parts.netloc and parts.path.rstrip("/").startswith("/"):
         return SqliteCheckpoints(Path(unquote(parts.path)))
     raise ConfigError("state: the URL is not sqlite:///FILE", hint="write sqlite:///var/lib/…")
 
@@ -63,22 +63,25 @@ class SqliteCheckpoints:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = _lock(path.with_name(path.name + ".lock"))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = _lock(path.with_name(path.name + ".lock"))
+        except OSError as error:
+            raise _unusable(error) from error
         try:
             self._database = _open_database(path)
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             os.close(self._lock)
-            raise ConfigError(
-                f"state: cannot open the file ({error})",
-                hint="give --state another file; this one is damaged or is not dastream's",
-            ) from error
+            raise _unusable(error) from error
 
     def progress(self, stream: str) -> Mapping[str, str]:
-        rows = self._database.execute(
-            "SELECT shard, through FROM checkpoint WHERE stream = ?", (stream,)
-        )
-        return dict(rows.fetchall())
+        try:
+            rows = self._database.execute(
+                "SELECT shard, through FROM checkpoint WHERE stream = ?", (stream,)
+            )
+            return dict(rows.fetchall())
+        except sqlite3.Error as error:
+            raise _unusable(error) from error
 
     def commit(self, stream: str, shard: str, through: str) -> None:
         try:
@@ -96,6 +99,13 @@ class SqliteCheckpoints:
     def close(self) -> None:
         self._database.close()
         os.close(self._lock)
+
+
+def _unusable(error: Exception) -> ConfigError:
+    return ConfigError(
+        f"state: cannot open the file ({error})",
+        hint="give --state another file; this one is damaged, not dastream's or not yours",
+    )
 
 
 def _open_database(path: Path) -> sqlite3.Connection:

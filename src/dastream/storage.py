@@ -58,7 +58,7 @@ def open_storage(url: str) -> Storage:
     if parts.scheme == "s3" and parts.netloc:
         return S3Storage(open_client("s3"), parts.netloc, unquote(parts.path).strip("/"))
     if "://" not in url and url:
-        return FileStorage(Path(url).absolute())
+        return FileStorage(Path(url))
     raise ConfigError(
         "storage: the URL is neither file:///DIR nor s3://BUCKET/PREFIX",
         hint="write file:///srv/lake, s3://my-bucket/lake, or the path of a directory",
@@ -79,8 +79,8 @@ class FileStorage:
     """Objects as files of a directory: 0600, below directories of 0700."""
 
     def __init__(self, root: Path) -> None:
-        self.url = root.as_uri()
-        self._root = root
+        self._root = root.absolute()
+        self.url = self._root.as_uri()
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Write beside, sync, and link to the name: a link fails where the name is taken."""
@@ -103,14 +103,10 @@ class FileStorage:
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Walk the directory, only as much of it as the prefix leaves."""
-        start = self._root / prefix.rpartition("/")[0]
-        for directory, subdirectories, names in os.walk(start, onerror=_raise_unless_missing):
-            subdirectories.sort()
-            for name in sorted(names):
-                path = Path(directory, name)
-                key = path.relative_to(self._root).as_posix()
-                if key.startswith(prefix) and not key.startswith(TEMPORARY):
-                    yield StoredObject(key, path.stat().st_size)
+        for path in _files(self._root / prefix.rpartition("/")[0]):
+            key = path.relative_to(self._root).as_posix()
+            if key.startswith(prefix) and not key.startswith(f"{TEMPORARY}/"):
+                yield StoredObject(key, path.stat().st_size)
 
     def _link(self, data: bytes, target: Path) -> bool:
         temporary = self._write_temporary(data)
@@ -155,9 +151,25 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _raise_unless_missing(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
+def _files(directory: Path) -> Iterator[Path]:
+    """The files below a directory in the order of their keys; links to directories are left out."""
+    try:
+        with os.scandir(directory) as entries:
+            found = sorted(entries, key=_place)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
         raise _file_error("list", error) from error
+    for entry in found:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(Path(entry.path))
+        elif entry.is_file():
+            yield Path(entry.path)
+
+
+def _place(entry: os.DirEntry[str]) -> str:
+    """Where an entry stands among its neighbours: keys go on after a directory's name."""
+    return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
 
 
 def _file_error(step: str, error: OSError) -> ServiceError:
@@ -203,6 +215,8 @@ class S3Storage:
         except CallError as error:
             if error.code == "NoSuchKey":
                 return None
+            if error.code == "InvalidRange":
+                return b""  # an empty object has not even a first byte
             raise _s3_error("read", error) from None
         return data
 

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import support
-
 from dastream import line
 from dastream.event import Event, Origin
 from dastream.format.engines import ENGINES

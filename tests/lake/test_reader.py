@@ -1,12 +1,13 @@
 import gzip
 import tracemalloc
+from itertools import pairwise
 
 import lakes
 import pytest
-import support
 from hypothesis import given
 from hypothesis import strategies as st
 
+import support
 from dastream import line
 from dastream.event import Event, Origin
 from dastream.format.engines import ENGINES
@@ -104,7 +105,7 @@ def test_lines_are_read_from_plain_text_and_from_gzip_of_one_or_more_members(dat
 def test_where_members_and_pieces_end_makes_no_difference(texts, cuts):
     data = b"\n".join(texts) + b"\n"
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    members = [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    members = [data[start:end] for start, end in pairwise(edges)]
     found = list(read(b"".join(map(gzip.compress, members))))
     assert found == [(n, text) for n, text in enumerate(texts, start=1) if text]
 

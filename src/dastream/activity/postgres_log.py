@@ -6,6 +6,7 @@ What a client does is in the rows of its own process. A client can have the serv
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
@@ -32,6 +33,7 @@ _LOGGING_IN = ("", "authentication", "startup")
 _CONNECT = Command("CONNECT", "MISC")
 _DISCONNECT = Command("DISCONNECT", "MISC")
 _AUTH_FAILURE = Command("AUTH FAILURE", "MISC")
+_APPLICATION_NAME = re.compile(r" application_name=(.*?)(?: SSL enabled \(.*| GSS \(.*)?\Z")
 # Two rows of a statement in the extended protocol that its third, execute, says again. Looked
 # for where the message begins, so that no text of a client is taken for one.
 _KIND_CHARS = 32  # more than the longest beginning that is looked for
@@ -103,6 +105,7 @@ class LogReader:
             case "duration":
                 return client.trail.completed(row)
             case "connection authorized":
+                row.application_name = _application_name(row.message)
                 return [_login(row, client, _CONNECT)]
             case "disconnection":
                 return self._disconnected(row, client)
@@ -159,6 +162,12 @@ def _login(
     return session.entry(
         row, command, (start, end), 1, exit_code=exit_code, error_message=error_message
     )
+
+
+def _application_name(message: str) -> str | None:
+    # The row itself has no name yet. What may follow in the message is about encryption.
+    found = _APPLICATION_NAME.search(message)
+    return found[1] if found else None
 
 
 def _is_preparing(line: bytes) -> bool:

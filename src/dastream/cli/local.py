@@ -66,7 +66,7 @@ def command(directory: Path, port: int, flavour: Flavour | None) -> int:
         click.echo("delivering what is left …", err=True)
         system.stop_activity_stream()
         for prefix in ("firehose", "lake"):
-            copy_objects(system.storage(prefix), FileStorage(directory.absolute() / prefix))
+            copy_objects(system.storage(prefix), FileStorage(directory / prefix))
     click.echo(f"delivered objects are in {directory}/", err=True)
     return DONE
 

@@ -128,7 +128,7 @@ class CsvView:
     def __init__(self, console: Console, zone: tzinfo | None) -> None:
         self._is_terminal = console.is_terminal
         self._zone = zone
-        self._writer = csv.writer(console.file, lineterminator="\n")
+        self._writer = csv.writer(console.file)  # CRLF, as RFC 4180 has it
         self._writer.writerow(CSV_COLUMNS)
 
     def show(self, event: Event) -> None:

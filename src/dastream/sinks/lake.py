@@ -21,7 +21,7 @@ _KINDS = ("dead-letter", "events")
 
 def open(url: str) -> LakeSink:
     """A lake at `file:///DIR?format=jsonl` or `s3://BUCKET/PREFIX?format=jsonl`."""
-    options = parse_qs(urlsplit(url).query, strict_parsing=bool(urlsplit(url).query))
+    options = parse_qs(urlsplit(url).query, keep_blank_values=True)
     unknown = options.keys() - {"format"}
     if unknown or options.get("format", ["jsonl"]) != ["jsonl"]:
         raise ConfigError("sink: unknown option in the URL", hint="the only one is format=jsonl")

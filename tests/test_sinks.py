@@ -1,0 +1,257 @@
+import dataclasses
+import json
+import shutil
+import subprocess
+from collections import Counter
+
+import pytest
+from support import CLUSTER, DAY, SHARD, compact, entry, gunzip_lines, record
+
+from dastream import dead_letter, line
+from dastream.errors import ConfigError, EnvelopeError, SinkError
+from dastream.event import Event, Origin
+from dastream.format.engines import ENGINES
+from dastream.record import BatchName, DeadLetter, EventBatch, digest
+from dastream.sinks import jsonl, open_sink
+from dastream.sinks.jsonl import RECEIPT_BYTES_MAX, Receipt
+from dastream.sinks.lake import LakeSink
+from dastream.storage import open_storage
+from dastream.testing import MemorySink, MemoryStorage
+
+BUCKET = "a-lake"
+RECORDS = [record(b"first", 1), record(b"second", 2)]
+NAME = BatchName(CLUSTER, DAY, SHARD, "after-0")
+EVENTS_KEY = f"events/cluster={CLUSTER}/day={DAY}/{SHARD}-after-0.jsonl.gz"
+DEAD_LETTERS_KEY = EVENTS_KEY.replace("events/", "dead-letter/")
+
+EVENT = Event("0a-0", compact(entry("SELECT 'ü'")), Origin(ENGINES["postgresql"]))
+DEAD_LETTER = DeadLetter(RECORDS[1], EnvelopeError("envelope: not a JSON object"))
+BATCH = EventBatch(
+    name=NAME,
+    through="2",
+    records=2,
+    digest=digest(RECORDS),
+    events=(EVENT, EVENT.replace(commandText="two\nlines")),
+    dropped=Counter(heartbeats=3),
+    dead_letters=(DEAD_LETTER,),
+)
+RECEIPT = Receipt(
+    start="after-0",
+    through="2",
+    records=2,
+    digest=BATCH.digest,
+    events=2,
+    dropped={"heartbeats": 3},
+    dead_letters=1,
+)
+
+
+@pytest.fixture
+def bucket(aws):
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    yield BUCKET
+    for item in s3.list_objects_v2(Bucket=BUCKET).get("Contents", ()):
+        s3.delete_object(Bucket=BUCKET, Key=item["Key"])
+    s3.delete_bucket(Bucket=BUCKET)
+
+
+@pytest.fixture
+def file_url(tmp_path):
+    return (tmp_path / "lake").as_uri()
+
+
+@pytest.fixture(params=["memory", "file", "s3"])
+def sink(request):
+    """Every sink in turn: the contract is one."""
+    if request.param == "memory":
+        sink = MemorySink()
+    elif request.param == "file":
+        sink = open_sink(request.getfixturevalue("file_url"))
+    else:
+        sink = open_sink(f"s3://{request.getfixturevalue('bucket')}/lake?format=jsonl")
+    yield sink
+    sink.close()
+
+
+def changed(**values):
+    return dataclasses.replace(BATCH, **values)
+
+
+def test_nothing_is_held_before_the_first_delivery(sink):
+    assert sink.extent(NAME) is None
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [BATCH, changed(events=()), changed(dead_letters=())],
+    ids=["events and dead letters", "dead letters only", "events only"],
+)
+def test_delivered_batch_is_held_to_its_end(sink, batch):
+    sink.deliver(batch)
+
+    assert sink.extent(NAME) == "2"
+
+
+def test_every_part_of_the_name_tells_batches_apart(sink):
+    sink.deliver(BATCH)
+
+    for part in NAME._fields:
+        assert sink.extent(NAME._replace(**{part: "cluster-OTHER"})) is None
+
+
+def test_same_batch_again_changes_nothing(sink):
+    sink.deliver(BATCH)
+    sink.deliver(BATCH)
+
+    assert sink.extent(NAME) == "2"
+
+
+def test_second_delivery_completes_what_a_crash_left_out(sink):
+    sink.deliver(changed(events=()))
+    sink.deliver(BATCH)
+
+    assert sink.extent(NAME) == "2"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        changed(digest=digest([record(b"others", 1), record(b"second", 2)])),
+        changed(through="3"),
+        changed(through="3", events=()),
+        changed(through="SHARD_END", dead_letters=()),
+    ],
+)
+def test_other_records_under_the_name_stop_with_a_sink_error(sink, other):
+    sink.deliver(BATCH)
+
+    with pytest.raises(SinkError, match="other records"):
+        sink.deliver(other)
+
+    assert sink.extent(NAME) == "2"
+
+
+def test_batch_of_which_nothing_is_left_is_taken(sink):
+    sink.deliver(changed(events=(), dead_letters=()))
+    sink.deliver(changed(events=(), dead_letters=()))
+
+    assert sink.extent(NAME) in {None, "2"}
+
+
+def test_memory_sink_shows_the_events_in_their_order():
+    sink = MemorySink()
+    sink.deliver(BATCH)
+    sink.deliver(changed(name=NAME._replace(start="after-2"), events=(EVENT,)))
+
+    assert sink.events == [*BATCH.events, EVENT]
+
+
+def test_lake_has_one_object_of_events_and_one_of_dead_letters(file_url):
+    open_sink(file_url).deliver(BATCH)
+    storage = open_storage(file_url)
+
+    assert [item.key for item in storage.list()] == [DEAD_LETTERS_KEY, EVENTS_KEY]
+    assert gunzip_lines(storage.get(EVENTS_KEY)) == [line.write(event) for event in BATCH.events]
+    assert gunzip_lines(storage.get(DEAD_LETTERS_KEY)) == [dead_letter.write(DEAD_LETTER)]
+
+
+def test_receipt_tells_the_range_and_the_counts_at_the_start_of_both_objects(file_url):
+    open_sink(file_url).deliver(BATCH)
+    storage = open_storage(file_url)
+
+    for key in (EVENTS_KEY, DEAD_LETTERS_KEY):
+        assert jsonl.receipt(storage.get(key, RECEIPT_BYTES_MAX)) == RECEIPT
+
+
+def test_same_batch_gives_the_same_bytes_everywhere(file_url, bucket):
+    stores = [MemoryStorage(), open_storage(file_url), open_storage(f"s3://{bucket}")]
+    for storage in stores:
+        LakeSink(storage).deliver(BATCH)
+
+    for key in (EVENTS_KEY, DEAD_LETTERS_KEY):
+        assert len({storage.get(key) for storage in stores}) == 1
+
+
+def test_standard_gunzip_reads_the_objects(file_url, tmp_path):
+    gunzip = shutil.which("gunzip")
+    assert gunzip, "gunzip belongs to every system that runs these tests"
+    open_sink(file_url).deliver(BATCH)
+
+    done = subprocess.run(
+        [gunzip, "--stdout", tmp_path / "lake" / EVENTS_KEY], capture_output=True, check=True
+    )
+
+    assert done.stdout == b"".join(line.write(event) + b"\n" for event in BATCH.events)
+    assert done.stderr == b""
+
+
+def test_dead_letter_line_keeps_the_original_bytes():
+    letter = json.loads(dead_letter.write(DEAD_LETTER))
+
+    assert letter == {
+        "stream": RECORDS[1].position.stream,
+        "shardId": SHARD,
+        "sequenceNumber": "2",
+        "arrivalTime": "2026-11-23T07:28:05.123Z",
+        "error": "EnvelopeError",
+        "reason": "envelope: not a JSON object",
+        "data": "c2Vjb25k",
+    }
+
+
+def test_dead_letter_line_of_a_record_without_position():
+    letter = json.loads(dead_letter.write(DeadLetter(RECORDS[0]._replace(position=None), DEAD_LETTER.error)))
+
+    assert (letter["stream"], letter["shardId"], letter["sequenceNumber"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("data", [b"", b"text", b"\x1f\x8b", bytes(RECEIPT_BYTES_MAX)])
+def test_object_of_another_maker_under_the_name_stops_with_a_sink_error(data):
+    storage = MemoryStorage()
+    storage.put_if_absent(EVENTS_KEY, data)
+    sink = LakeSink(storage)
+
+    with pytest.raises(SinkError, match="not as dastream writes it"):
+        sink.extent(NAME)
+    with pytest.raises(SinkError, match="not as dastream writes it"):
+        sink.deliver(changed(dead_letters=()))
+
+
+def test_object_whose_receipt_is_torn_stops_with_a_sink_error():
+    storage = MemoryStorage()
+    LakeSink(storage).deliver(BATCH)
+    storage.objects[EVENTS_KEY] = storage.objects[EVENTS_KEY].replace(b'"start"', b'"stArt"')
+
+    with pytest.raises(SinkError, match="not as dastream writes it"):
+        LakeSink(storage).deliver(changed(dead_letters=()))
+
+
+def test_trouble_with_the_storage_is_a_sink_error(tmp_path, aws):
+    (tmp_path / "file").write_bytes(b"")
+    for url in ((tmp_path / "file").as_uri(), "s3://no-such-bucket/lake"):
+        sink = open_sink(url)
+        with pytest.raises(SinkError) as caught:
+            sink.deliver(BATCH)
+        assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///x?format=csv",
+        "file:///x?formt=jsonl",
+        "file:///x?format=jsonl&compress=no",
+        "file:///x?format",
+        "s3://bucket/x?format=parquet",
+        "ftp://host/x",
+        "/plain/path",
+        "",
+    ],
+)
+def test_unusable_url_is_a_config_error(aws, url):
+    with pytest.raises(ConfigError, match="sink: ") as caught:
+        open_sink(url)
+
+    assert caught.value.hint
+
