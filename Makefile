@@ -14,6 +14,7 @@ setup: $(READY)
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "dastream needs Python 3.11 or newer; say which one: make PYTHON=python3.12"; exit 2; }
+	@echo "setting up $(VENV) …"
 	@if command -v uv >/dev/null; then \
 	  uv venv --quiet --allow-existing --python $(PYTHON) $(VENV) \
 	  && uv pip install --quiet --python $(BIN)/python --editable '.[all]' --group dev; \

@@ -43,8 +43,9 @@ class Watched:
         """A connection of the superuser; its entries are there when the block has ended."""
         options = {"autocommit": True, "cursor_factory": psycopg.RawCursor} | options
         with psycopg.connect(self.server.dsn(), **options) as connection:
+            pid = connection.info.backend_pid
             yield connection
-        self.read_until(lambda entry: entry.command == "DISCONNECT")
+        self.read_until(lambda entry: entry.command == "DISCONNECT" and entry.pid == pid)
 
     def read_until(self, is_last, seconds_max=10):
         deadline = time.monotonic() + seconds_max

@@ -12,11 +12,9 @@ from subprocess import Popen
 import pytest
 from rich.cells import cell_len
 
+import lakes
 from dastream import line
 from dastream.cli.app import run_app
-
-sys.path.append(str(Path(__file__).parents[1] / "lake"))
-import lakes
 
 DAY = timedelta(days=1)
 

@@ -41,9 +41,13 @@ class _Pending(NamedTuple):
 
     def is_of(self, sql: str | None) -> bool:
         """Whether this is about the client's statement itself, and not one inside it."""
+        if sql is None or sql == self.sql:
+            return sql is not None
         if self.sql.endswith(_CUT_BY_PGAUDIT):
-            return sql is not None and sql.startswith(self.sql.removesuffix(_CUT_BY_PGAUDIT))
-        return sql == self.sql
+            return sql.startswith(self.sql.removesuffix(_CUT_BY_PGAUDIT))
+        # The server's row has the name of a prepared statement before the text, and a name may
+        # hold the ": " that ends it.
+        return sql.endswith(f": {self.sql}")
 
     @property
     def is_call(self) -> bool:
@@ -89,7 +93,7 @@ class AuditTrail(StatementTrail):
                 pending, awaited.pending = [*awaited.pending, one], []
                 return self._finish(pending, awaited.done)
         self._pending.append(one)
-        return self._finish_pending() if len(self._pending) >= PENDING_MAX else []
+        return self._make_room() if len(self._pending) >= PENDING_MAX else []
 
     def completed(self, row: Row) -> list[Entry]:
         """Entries for a row that tells of a statement that has succeeded."""
@@ -178,6 +182,11 @@ class AuditTrail(StatementTrail):
     def _finish_pending(self, done: Completed | None = None) -> list[Entry]:
         pending, self._pending = self._pending, []
         return self._finish(pending, done)
+
+    def _make_room(self) -> list[Entry]:
+        # The first row may be the statement's own, and then the only one.
+        self._pending, inside = self._pending[:1], self._pending[1:]
+        return self._finish(inside, None)
 
     def _finish(self, pending: list[_Pending], done: Completed | None) -> list[Entry]:
         for one in pending:

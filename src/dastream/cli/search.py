@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
@@ -104,6 +105,7 @@ def command(
         _show_json(search, console)
     else:
         _show(search, console, zone, as_csv=as_csv)
+    sys.stdout.flush()  # before the summary, and so that a reader who went away is noticed here
     click.echo(_summary(search.counts, lake, limit, time.monotonic() - started), err=True)
     return NOT_CLEAN if search.counts.damages else DONE
 
