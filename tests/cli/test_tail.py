@@ -126,7 +126,7 @@ def test_a_dead_letter_is_told_with_its_position_and_the_exit_code_is_3(stream, 
     code, out, err = tail("--limit", "1")
     assert code == 3
     assert out.count("\n") == 1
-    assert f"dead letter at {support.STREAM}, {support.SHARD}, " in err
+    assert f"dead letter at {support.SHARD} " in err
     assert "EnvelopeError: " in err
     assert "secret" not in out + err
 

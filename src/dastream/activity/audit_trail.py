@@ -28,6 +28,8 @@ PENDING_MAX = 1000
 
 # pgaudit writes these before it runs them, so they have a row even if they fail.
 _WRITTEN_FIRST = ("DO", "CREATE EXTENSION", "ALTER EXTENSION")
+# A relation that is named again, or in passing, and of which nothing is asked.
+_NO_COMMAND = "???"
 _DML = ("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE")
 _ENDS_OF_TRANSACTION = ("COMMIT", "ROLLBACK", "PREPARE TRANSACTION")
 _CUT_BY_PGAUDIT = f" {MASK}"
@@ -84,7 +86,7 @@ class AuditTrail(StatementTrail):
     def audited(self, row: Row) -> list[Entry]:
         """Entries for a row of pgaudit: none, as a rule, before its statement has completed."""
         line = parse_audit(row.message)
-        if line is None or self._is_repeated(line):
+        if line is None or line.command == _NO_COMMAND or self._is_repeated(line):
             return []
         one = _Pending(self._entry(row, line), line.text)
         for awaited in self._awaited:
@@ -146,8 +148,7 @@ class AuditTrail(StatementTrail):
         is_dml = line.command in _DML and line.category in ("READ", "WRITE")
         return self.session.entry(
             row,
-            # pgaudit has no name for some internal commands.
-            Command(row.ps if line.command == "???" else line.command, line.category),
+            Command(line.command, line.category),
             times(row.timestamp),
             self._statement_id,
             substatement_id=line.substatement_id,

@@ -53,8 +53,8 @@ def _took(row: Cells) -> str:
 _TIME, _WHO, _COMMAND, _OBJECT, _ROWS, _TOOK = _COLUMNS = (
     _Column("time", _time, 12, 12),
     _Column("user@database", _who, 18, 24),
-    _Column("  command", _command, 16, 20),
-    _Column("object", lambda row: row.object, 22, 32),
+    _Column("  command", _command, 14, 20),
+    _Column("object", lambda row: row.object, 20, 32),
     _Column("rows", _rows, 6, 26, is_number=True),
     _Column("took", _took, 7, 7, is_number=True),
 )

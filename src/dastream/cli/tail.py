@@ -151,7 +151,7 @@ class ViewSink:
             self.shown += 1
         sys.stdout.flush()
         for letter in batch.dead_letters:
-            click.echo(_dead_letter(letter), err=True)
+            click.secho(_dead_letter(letter), fg="red", err=True)
         if self.shown == self._limit:
             self._on_limit()
 
@@ -161,9 +161,9 @@ class ViewSink:
 
 def _dead_letter(letter: DeadLetter) -> str:
     record, error = letter
-    where = ", ".join(record.position) if record.position else "position unknown"
-    reason = escape(f"{type(error).__name__}: {error}")
-    return f"dead letter at {where}: {reason}"
+    assert record.position is not None, "a stream's record has a position"
+    _, shard, sequence = record.position
+    return f"dead letter at {shard} {sequence}: {type(error).__name__}: {escape(str(error))}"
 
 
 def _summary(shown: int, counters: Counters) -> str:

@@ -5,7 +5,7 @@ Source of limits and answers: Kinesis API reference (ListShards, GetShardIterato
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +20,8 @@ from dastream.sources.shard import ShardReader, StartAt, source_error
 __all__ = ["KinesisSource", "open"]
 
 _OPTIONS = frozenset({"region", "start"})
+_TRIM_HORIZON: StartAt = {"ShardIteratorType": "TRIM_HORIZON"}
+_LATEST: StartAt = {"ShardIteratorType": "LATEST"}
 
 
 def open(url: str, *, once: bool = False, limits: BatchLimits | None = None) -> KinesisSource:
@@ -40,8 +42,9 @@ def open(url: str, *, once: bool = False, limits: BatchLimits | None = None) -> 
 
 
 def _start(text: str) -> StartAt:
-    if text in ("trim_horizon", "latest"):
-        return {"ShardIteratorType": text.upper()}
+    named = {"trim_horizon": _TRIM_HORIZON, "latest": _LATEST}
+    if text in named:
+        return named[text]
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -72,23 +75,26 @@ class KinesisSource:
     ) -> None:
         self.stream = stream
         self._client = client
-        self._start = start or {"ShardIteratorType": "TRIM_HORIZON"}
+        self._start = start or _TRIM_HORIZON
         self._once = once
         self._limits = limits or BatchLimits()
         self._poll_seconds = poll_seconds
-        self._stopped = threading.Event()
+        self._is_stopped = False
         self._readers: dict[str, ShardReader] = {}
 
     @property
     def lag_ms(self) -> Mapping[str, int]:
-        return {shard: reader.lag_ms for shard, reader in self._readers.items()}
+        # A copy: whoever asks is another thread, and shards come and go meanwhile.
+        return {shard: reader.lag_ms for shard, reader in self._readers.copy().items()}
 
     def batches(self, progress: Mapping[str, str]) -> Iterator[RecordBatch]:
         """Rounds over the open shards, until told to stop or, for `once`, at the tips."""
         finished = {shard for shard, through in progress.items() if through == SHARD_END}
-        start = {"ShardIteratorType": "TRIM_HORIZON"} if progress else self._start
-        self._open_readers(progress, finished, start)
-        while self._readers and not self._stopped.is_set():
+        # Later on, a shard without progress has records that nobody has seen: LATEST would skip
+        # them. It is new, or there was nothing in it when the last run ended.
+        later = _TRIM_HORIZON if self._start == _LATEST else self._start
+        self._open_readers(progress, finished, later if progress else self._start)
+        while self._readers and not self._is_stopped:
             found = sum([reader.read() for reader in self._readers.values()])
             for reader in self._readers.values():
                 yield from reader.batcher.ready()
@@ -97,17 +103,16 @@ class KinesisSource:
                 yield from self._readers.pop(shard).batcher.rest(is_ended=True)
             if ended:
                 finished.update(ended)
-                # A shard that appears later is the child of one that ended: all of it is new.
-                self._open_readers(progress, finished, {"ShardIteratorType": "TRIM_HORIZON"})
+                self._open_readers(progress, finished, later)
             elif self._once and all(r.has_reached_tip for r in self._readers.values()):
                 break
             elif not found:
-                self._stopped.wait(self._poll_seconds)
+                time.sleep(self._poll_seconds)
         for reader in self._readers.values():
             yield from reader.batcher.rest()
 
     def stop(self) -> None:
-        self._stopped.set()
+        self._is_stopped = True  # no lock, which a signal handler could find taken
 
     def close(self) -> None:
         self._client.close()

@@ -1,0 +1,237 @@
+"""What is cut of a text, what is kept, and how long that takes."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dastream.activity.redact import (
+    MASK,
+    SecretFunctions,
+    conceal,
+    is_suspicious,
+    redact,
+    redact_message,
+    redact_statement,
+    redact_values,
+)
+
+SET_DIRECTLY = {
+    "CREATE USER davide WITH PASSWORD 'hunter2'": "CREATE USER davide WITH PASSWORD",
+    "create role x login password 'hunter2' valid until '2030-01-01'": "create role x login password",
+    "ALTER ROLE x ENCRYPTED PASSWORD 'hunter2'": "ALTER ROLE x ENCRYPTED PASSWORD",
+    "ALTER USER x\n\tPassword\n\t'hunter2'": "ALTER USER x\n\tPassword",
+    "ALTER USER x PASSWORD/* comment */'hunter2'": "ALTER USER x PASSWORD",
+    "ALTER USER x PASSWORD E'hun\\x74er2 hunter2'": "ALTER USER x PASSWORD",
+    "ALTER USER x PASSWORD U&'hun\\0074er2 hunter2'": "ALTER USER x PASSWORD",
+    "ALTER USER x PASSWORD $$hunter2$$": "ALTER USER x PASSWORD",
+    "ALTER USER x PASSWORD $a$hunter2$a$": "ALTER USER x PASSWORD",
+    "ALTER USER x PASSWORD 'hun''ter2 hunter2'": "ALTER USER x PASSWORD",
+    "ALTER USER x PASSWORD 'hunter2": "ALTER USER x PASSWORD",
+    "ALTER USER x PASSWORD hunter2": "ALTER USER x PASSWORD",
+    'ALTER USER x PASSWORD "hunter2"': "ALTER USER x PASSWORD",
+    "SELECT 1; ALTER USER x PASSWORD 'hunter2'; SELECT 2": "SELECT 1; ALTER USER x PASSWORD",
+    "CREATE USER x IDENTIFIED BY 'hunter2'": "CREATE USER x IDENTIFIED BY",
+    "CREATE USER x WITH PASWORD 'hunter2'": "CREATE USER x WITH PASWORD",
+    "CREAT USER x PASSWORD 'hunter2'": "CREAT USER x PASSWORD",
+    "CREATE USER x VALID UNTIL '2030-01-01' PASSWORD 'hunter2'": (
+        "CREATE USER x VALID UNTIL '2030-01-01' PASSWORD"
+    ),
+    "CREATE USER MAPPING FOR x SERVER s OPTIONS (user 'u', password 'hunter2')": (
+        "CREATE USER MAPPING FOR x SERVER s OPTIONS"
+    ),
+    "ALTER USER MAPPING FOR x SERVER s OPTIONS (SET U&\"p\\0061ssword\" 'hunter2')": (
+        "ALTER USER MAPPING FOR x SERVER s OPTIONS"
+    ),
+    "CREATE SERVER s FOREIGN DATA WRAPPER f OPTIONS (passwd 'hunter2')": (
+        "CREATE SERVER s FOREIGN DATA WRAPPER f OPTIONS"
+    ),
+    "CREATE SUBSCRIPTION s CONNECTION 'host=h password=hunter2' PUBLICATION p": (
+        "CREATE SUBSCRIPTION s CONNECTION"
+    ),
+    "SET app.password = 'hunter2'": "SET app.password",
+    "ALTER SYSTEM SET ssl_passphrase_command = 'echo hunter2'": "ALTER SYSTEM SET ssl_passphrase",
+    "SELECT set_password('davide', 'hunter2')": "SELECT set_password",
+    "SELECT f(name => 'x', password => 'hunter2')": "SELECT f(name => 'x', password",
+    "UPDATE pg_authid SET rolpassword = 'hunter2'": "UPDATE pg_authid",
+    "SELECT 'SCRAM-SHA-256$4096:hunter2'": "SELECT",
+    f"ALTER TABLE t SET (x = md5{'0a' * 16})": "ALTER TABLE t SET (x =",
+}
+
+PUT_TOGETHER = {
+    "DO $$ BEGIN ALTER ROLE x PASSWORD 'hunter2'; END $$": "DO",
+    "DO $$ DECLARE p text := 'hunter2'; BEGIN EXECUTE format('ALTER ROLE x PASSWORD %L', p); END $$": "DO",
+    "DO $$ BEGIN EXECUTE 'ALTER ROLE x PASS' || 'WORD ''hunter2'''; END $$": "DO",
+    "DO $$ BEGIN EXECUTE 'ALT' || 'ER RO' || 'LE x PASSWORD ' || quote_literal('hunter2'); END $$": "DO",
+    "DO 'BEGIN EXECUTE ''ALTER ROLE x PASSWORD ''''hunter2''''''; END'": "DO",
+    "DO $a$ BEGIN EXECUTE $b$ALTER ROLE x PASSWORD 'hunter2'$b$; END $a$": "DO",
+    "DO $$ BEGIN EXECUTE U&'ALTER ROLE x P\\0041SSWORD ''hunter2'''; END $$": "DO",
+    "DO $$ BEGIN EXECUTE U&'ALTER ROLE x P!0041SSWORD ''hunter2''' UESCAPE '!'; END $$": "DO",
+    "DO $$ BEGIN EXECUTE E'ALTER ROLE x P\\x41SSWORD ''hunter2'''; END $$": "DO",
+    "CREATE FUNCTION f() RETURNS void AS $$ ALTER ROLE x PASSWORD 'hunter2' $$ LANGUAGE sql": (
+        "CREATE FUNCTION f"
+    ),
+    "SELECT dblink_connect('host=h password=hunter2')": "SELECT dblink_connect",
+    "SELECT dblink_connect('host=h password = hunter2')": "SELECT dblink_connect",
+    "SELECT dblink_connect('postgresql://u:hunter2@h/d')": "SELECT dblink_connect",
+    "SELECT dblink_connect(E'host=h p\\141ssword=hunter2')": "SELECT dblink_connect",
+    "SELECT dblink_connect('host=h pass' || 'word=hunter2')": "SELECT dblink_connect",
+    "SELECT dblink_connect(format('%2$s=%1$s', 'hunter2', 'password'))": "SELECT dblink_connect",
+    "SELECT dblink_exec('c', 'ALTER ROLE x PASSWORD ''hunter2''')": "SELECT dblink_exec",
+    "SELECT set_config('app.password', 'hunter2', false)": "SELECT set_config",
+    "SELECT format('%s %s %s PASSWORD %L', 'ALTER', 'ROLE', 'x', 'hunter2')": "SELECT format",
+    "COPY t FROM PROGRAM 'PGPASSWORD=hunter2 psql'": "COPY t FROM PROGRAM",
+    "ALTER SYSTEM SET primary_conninfo = 'password=hunter2'": "ALTER SYSTEM SET primary_conninfo =",
+    "/* ALTER ROLE x PASSWORD 'hunter2' */ SELECT 1": "",
+    "-- password=hunter2\nSELECT 1": "",
+    "INSERT INTO t (b) VALUES ('it\\'s a password', 'hunter2')": "INSERT INTO t",
+}
+
+KEPT = [
+    "SELECT * FROM users WHERE password = $1",
+    "SELECT id FROM users WHERE name = 'x' AND password = 'theirs'",
+    "UPDATE users SET password = 'theirs' WHERE id = 1",
+    "INSERT INTO users (name, password, created_at) VALUES ('a', 'b', now())",
+    "CREATE TABLE accounts (\"user\" text, password text DEFAULT 'password')",
+    "CREATE TABLE password_resets (id int)",
+    "CREATE INDEX ON password_resets (id)",
+    "INSERT INTO password_resets (id) VALUES (1)",
+    "CREATE FUNCTION login(u text, p text) RETURNS bool LANGUAGE sql AS "
+    "$$ SELECT true FROM users WHERE name = u AND password = p $$",
+    "SELECT rolname, rolpassword FROM pg_authid",
+    "SET password_encryption = 'scram-sha-256'",
+    "ALTER SYSTEM SET password_encryption = 'md5'",
+    "CREATE ROLE x LOGIN VALID UNTIL '2030-01-01'",
+    "ALTER ROLE x SET search_path = 'a'",
+    "ALTER ROLE x RENAME TO y",
+    "GRANT SELECT ON passwords TO x",
+    "SELECT md5('x'), '\\x6162', E'a\\nb', 'it\\'s'",
+    "CREATE SUBSCRIPTION s CONNECTION 'host=h' PUBLICATION p",
+    "SELECT 'postgres: a database'",
+]
+
+
+@pytest.mark.parametrize(("sql", "kept"), SET_DIRECTLY.items(), ids=SET_DIRECTLY)
+def test_a_statement_that_sets_a_credential_is_cut_after_what_says_so(sql, kept):
+    assert redact(sql) == f"{kept} {MASK}".strip()
+
+
+@pytest.mark.parametrize(("sql", "kept"), PUT_TOGETHER.items(), ids=PUT_TOGETHER)
+def test_a_text_that_puts_one_together_is_cut_at_its_first_value(sql, kept):
+    assert redact(sql) == f"{kept} {MASK}".strip()
+
+
+@pytest.mark.parametrize("sql", KEPT)
+def test_other_texts_stay_as_they_are(sql):
+    assert redact(sql) == sql
+
+
+@pytest.mark.parametrize("sql", [*SET_DIRECTLY, *PUT_TOGETHER])
+def test_what_has_been_cut_stays_as_it_is(sql):
+    assert redact(redact(sql)) == redact(sql)
+
+
+SPACES = st.text(" \t\n", min_size=1, max_size=3) | st.just("/* c */") | st.just(" -- c\n")
+QUOTES = st.sampled_from(["'{}'", "E'{}'", "U&'{}'", "$${}$$", "$q${}$q$", "'{}", '"{}"', "{}"])
+
+
+@given(
+    verb=st.sampled_from(["CREATE", "ALTER"]),
+    kind=st.sampled_from(["ROLE", "USER", "GROUP"]),
+    words=st.lists(st.sampled_from(["WITH", "LOGIN", "ENCRYPTED", "IN ROLE r"]), max_size=3),
+    spaces=st.lists(SPACES, min_size=5, max_size=5),
+    quote=QUOTES,
+    secret=st.text("abcdefgh0123456789!", min_size=12, max_size=20),
+    upper=st.booleans(),
+    wrap=st.sampled_from(["{}", "SELECT 1; {}", "DO $do$ BEGIN {}; END $do$", "/* {} */"]),
+)
+def test_no_spelling_of_a_role_statement_lets_the_password_out(
+    verb, kind, words, spaces, quote, secret, upper, wrap
+):
+    a, b, c, d, e = spaces
+    head = f"{verb}{a}{kind}{b}x{c}{' '.join(words)}{d}PASSWORD"
+    sql = (head if upper else head.lower()) + e + quote.format(secret)
+    cut = redact(wrap.format(sql))
+    assert secret not in cut
+    assert cut.endswith(MASK)
+
+
+@given(st.text("'\"$-/*\\;aePpUu& \n", max_size=60), st.text("xyz", min_size=8, max_size=8))
+def test_what_comes_before_cannot_hide_a_password(before, secret):
+    # Inside a literal or not: after anything at all, the keyword and its operand are found.
+    sql = f"{before} ALTER ROLE r PASSWORD '{secret}'"
+    assert secret not in redact(sql)
+
+
+def test_bind_values_are_masked_with_their_statement():
+    assert redact_statement("ALTER ROLE x PASSWORD $1", ["hunter2"])[1] == [MASK]
+    assert redact_statement("SELECT set_password($1, $2)", ["x", None])[1] == [MASK, MASK]
+
+
+@pytest.mark.parametrize(
+    ("sql", "values"),
+    [
+        ("SELECT dblink_connect($1)", ["host=h password=hunter2"]),
+        ("SELECT dblink_exec($1, $2)", ["c", "ALTER ROLE x PASSWORD 'hunter2'"]),
+        ("SELECT set_config($1, $2, false)", ["app.password", "hunter2"]),
+        ("SELECT run($1)", ["DO $$ BEGIN ALTER ROLE x PASSWORD 'hunter2'; END $$"]),
+    ],
+)
+def test_bind_values_that_make_a_credential_are_masked(sql, values):
+    assert redact_values(sql, values) == [MASK for _ in values]
+
+
+def test_bind_values_of_a_users_table_are_kept():
+    values = ["theirs", None, "", "password"]
+    assert redact_values("INSERT INTO users (password) VALUES ($1)", values) == values
+
+
+def test_a_message_is_masked_if_it_quotes_a_credential():
+    assert redact_message("syntax error at or near \"PASSWORD 'hunter2'\"") == MASK
+    assert redact_message("SQL statement \"ALTER ROLE x PASSWORD 'hunter2'\"") == MASK
+    assert redact_message('invalid connection option "password=hunter2"') == MASK
+    login = 'password authentication failed for user "davide"'
+    assert redact_message(login) == login
+
+
+def test_a_statement_is_cut_for_what_runs_inside_it():
+    inside = "SQL statement \"ALTER ROLE x PASSWORD 'hunter2'\""
+    text, values = redact_statement("SELECT f($1, 'hunter2')", ["hunter2"], None, inside)
+    assert (text, values) == (f"SELECT f {MASK}", [MASK])
+
+
+def test_a_function_that_sets_a_credential_is_known_by_its_calls():
+    functions = SecretFunctions()
+    assert not functions.are_called("SELECT app.grant_login('hunter2')")
+    functions.learn('CREATE OR REPLACE FUNCTION "app"."Grant_Login"(p text) RETURNS void')
+    assert functions.are_called("SELECT app.grant_login('hunter2')")
+    assert functions.are_called("SELECT \"Grant_Login\" ('hunter2')")
+    assert not functions.are_called("SELECT * FROM grant_login")
+
+
+def test_concealing_twice_is_concealing_once():
+    assert conceal(conceal("SELECT f('x')")) == conceal("SELECT f('x')") == f"SELECT f {MASK}"
+
+
+def test_ordinary_statements_are_passed_over_at_once():
+    assert not is_suspicious("SELECT abalance FROM pgbench_accounts WHERE aid = 1")
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["password", "create ", "$a$ $b$", "'", "/*", "subscription ", "until '", "e'\\", "(("]
+    + ["create user ", "password ", "do $$ ", "''", "uescape 'a'", "options ", "\\x41", "md5"],
+)
+def test_time_grows_with_the_length_and_no_faster(piece):
+    def seconds(repeats):
+        text = "create role password " + piece * repeats + " password"
+        began = time.process_time()
+        redact(text)
+        redact_values(text[21:], [text])
+        return time.process_time() - began
+
+    repeats = 40_000 // len(piece)
+    assert seconds(4 * repeats) < 12 * seconds(repeats) + 0.05

@@ -1,0 +1,348 @@
+"""What only Kinesis has: iterators, pages, shards that end and have children."""
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from botocore.exceptions import ClientError
+
+from dastream.errors import ConfigError, SourceError
+from dastream.record import SHARD_END
+from dastream.sources import BatchLimits, open_source
+from dastream.sources.kinesis import KinesisSource
+
+NOON = datetime(2025, 11, 23, 12, tzinfo=UTC)
+
+
+class Shard:
+    """A shard of the fake: its parents, and records of a sequence number and a time each."""
+
+    def __init__(self, *records, parents=(), is_closed=False):
+        self.records = [
+            record if isinstance(record, tuple) else (record, NOON) for record in records
+        ]
+        self.parents = parents
+        self.is_closed = is_closed
+
+
+class FakeKinesis:
+    """The four calls of the Kinesis client, after the API reference: pages of two records.
+
+    A closed shard ends with a null iterator, which moto never gives. `errors` are codes that the
+    next calls of GetRecords are refused with.
+    """
+
+    def __init__(self, errors=(), **shards):
+        self.shards = shards
+        self.errors = list(errors)
+        self.iterators = []
+
+    def list_shards(self, StreamName=None, NextToken=None):
+        names = list(self.shards)
+        name = NextToken or names[0]
+        parents = self.shards[name].parents
+        keys = ("ParentShardId", "AdjacentParentShardId")
+        following = names[names.index(name) + 1 :]
+        return {"Shards": [{"ShardId": name, **dict(zip(keys, parents, strict=False))}]} | (
+            {"NextToken": following[0]} if following else {}
+        )
+
+    def get_shard_iterator(self, StreamName, ShardId, ShardIteratorType, **at):
+        self.iterators.append((ShardId, ShardIteratorType, *at.values()))
+        records = self.shards[ShardId].records
+        skipped = {
+            "TRIM_HORIZON": lambda record: False,
+            "LATEST": lambda record: True,
+            "AT_TIMESTAMP": lambda record: record[1] < at["Timestamp"],
+            "AFTER_SEQUENCE_NUMBER": lambda r: r[0] <= int(at["StartingSequenceNumber"]),
+        }[ShardIteratorType]
+        return {"ShardIterator": f"{ShardId} {sum(map(skipped, records))}"}
+
+    def get_records(self, ShardIterator, Limit):
+        if self.errors:
+            raise ClientError({"Error": {"Code": self.errors.pop(0)}}, "GetRecords")
+        name, start = ShardIterator.split()
+        shard = self.shards[name]
+        page = shard.records[int(start) : int(start) + 2]
+        end = int(start) + len(page)
+        is_at_tip = end == len(shard.records)
+        return {
+            "Records": [
+                {
+                    "SequenceNumber": str(sequence),
+                    "ApproximateArrivalTimestamp": moment,
+                    "Data": b"%d" % sequence,
+                }
+                for sequence, moment in page
+            ],
+            "MillisBehindLatest": 0 if is_at_tip else 1000,
+            "NextShardIterator": None if shard.is_closed and is_at_tip else f"{name} {end}",
+        }
+
+    def close(self):
+        pass
+
+
+def source(client, **options):
+    return KinesisSource(client, "s", poll_seconds=0.01, **({"once": True} | options))
+
+
+def spans(batches):
+    """What a batch reaches over, and how many records are in it."""
+    return [(b.shard, b.after, b.through, len(b.records)) for b in batches]
+
+
+def sequences(batches):
+    return [int(r.position.sequence) for b in batches for r in b.records]
+
+
+def test_arrival_is_milliseconds_since_1970():
+    moment = datetime(2026, 11, 23, 7, 28, 5, 123_000, tzinfo=UTC)
+    (batch,) = source(FakeKinesis(a=Shard((1, moment)))).batches({})
+
+    assert batch.records[0].arrival_ms == 1_795_418_885_123
+
+
+def test_batch_is_cut_where_the_utc_day_changes():
+    midnight = datetime(2025, 11, 24, tzinfo=UTC)
+    almost = midnight - timedelta(milliseconds=1)
+    shard = Shard((1, NOON), (2, almost), (3, midnight), (4, midnight))
+
+    assert spans(source(FakeKinesis(a=shard)).batches({})) == [
+        ("a", None, "2", 2),
+        ("a", "2", "4", 2),
+    ]
+
+
+def test_batch_is_cut_when_it_has_its_bytes():
+    limits = BatchLimits(flush_bytes_max=2)
+
+    assert spans(source(FakeKinesis(a=Shard(1, 2, 3)), limits=limits).batches({})) == [
+        ("a", None, "2", 2),
+        ("a", "2", "3", 1),
+    ]
+
+
+def test_batch_is_cut_when_its_first_record_is_old_enough():
+    limits = BatchLimits(flush_age_seconds_max=0.05)
+    reading = source(FakeKinesis(a=Shard(1)), once=False, limits=limits)
+    started = time.monotonic()
+
+    first = next(reading.batches({}))
+
+    assert spans([first]) == [("a", None, "1", 1)]
+    assert time.monotonic() - started >= 0.05
+
+
+def test_ended_shard_gives_its_end_and_then_its_children():
+    kinesis = FakeKinesis(
+        parent=Shard(1, 2, 3, is_closed=True),
+        left=Shard(4, parents=("parent",)),
+        right=Shard(5, parents=("parent",)),
+    )
+
+    assert spans(source(kinesis).batches({})) == [
+        ("parent", None, "3", 3),
+        ("parent", "3", SHARD_END, 0),
+        ("left", None, "4", 1),
+        ("right", None, "5", 1),
+    ]
+
+
+def test_merged_shard_waits_for_both_parents():
+    kinesis = FakeKinesis(
+        child=Shard(7, parents=("a", "b")),
+        a=Shard(1, is_closed=True),
+        b=Shard(2, 3, 4, 5, 6, is_closed=True),
+    )
+
+    assert sequences(source(kinesis).batches({})) == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_children_are_read_whose_parents_are_gone_or_done():
+    kinesis = FakeKinesis(
+        orphan=Shard(1, parents=("expired",)),
+        done=Shard(2, is_closed=True),
+        child=Shard(3, parents=("done",)),
+    )
+
+    assert sequences(source(kinesis).batches({"done": SHARD_END})) == [1, 3]
+
+
+def test_child_is_not_read_before_its_parent_was_taken():
+    kinesis = FakeKinesis(parent=Shard(1, is_closed=True), child=Shard(2, parents=("parent",)))
+    reading = source(kinesis).batches({})
+
+    assert next(reading).through == "1"
+    assert next(reading).through == SHARD_END
+
+    assert [shard for shard, *_ in kinesis.iterators] == ["parent"]
+    assert sequences(reading) == [2]
+
+
+def test_reading_ends_when_every_shard_has_ended():
+    kinesis = FakeKinesis(a=Shard(1, is_closed=True))
+
+    assert len(spans(source(kinesis, once=False).batches({}))) == 2
+
+
+def test_throttled_read_is_tried_again():
+    errors = ["ProvisionedThroughputExceededException"] * 3 + ["LimitExceededException"]
+
+    assert sequences(source(FakeKinesis(errors, a=Shard(1, 2, 3))).batches({})) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("pages_before", [0, 1])
+def test_expired_iterator_is_renewed_without_loss_or_repeat(pages_before):
+    kinesis = FakeKinesis(a=Shard(1, 2, 3))
+    original, calls = kinesis.get_records, []
+
+    def get_records(**arguments):
+        calls.append(arguments)
+        if len(calls) == pages_before + 1:
+            raise ClientError({"Error": {"Code": "ExpiredIteratorException"}}, "GetRecords")
+        return original(**arguments)
+
+    kinesis.get_records = get_records
+
+    assert sequences(source(kinesis).batches({})) == [1, 2, 3]
+
+
+def test_expired_iterator_at_the_tip_does_not_move_the_start():
+    """An iterator at LATEST that is asked for again would skip what came in the meantime."""
+    kinesis = FakeKinesis(a=Shard((1, NOON)))
+    reading = source(kinesis, start={"ShardIteratorType": "LATEST"}, once=False)
+    original = kinesis.get_records
+
+    def arrive_and_expire(**_):
+        kinesis.shards["a"].records.append((2, datetime.now(UTC) + timedelta(seconds=1)))
+        kinesis.get_records = original
+        raise ClientError({"Error": {"Code": "ExpiredIteratorException"}}, "GetRecords")
+
+    kinesis.get_records = arrive_and_expire
+    threading.Timer(0.2, reading.stop).start()
+
+    assert sequences(reading.batches({})) == [2]
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "InternalFailure", "KMSDisabledException"])
+def test_refused_read_is_a_source_error_by_its_code(code):
+    with pytest.raises(SourceError, match=f"kinesis: {code}") as caught:
+        list(source(FakeKinesis([code], a=Shard(1))).batches({}))
+
+    assert caught.value.hint
+
+
+def test_source_that_does_not_read_once_reads_what_comes_later_until_it_is_stopped():
+    kinesis = FakeKinesis(a=Shard(1))
+    reading = source(kinesis, once=False, limits=BatchLimits(flush_bytes_max=1))
+    batches = reading.batches({})
+
+    assert sequences([next(batches)]) == [1]
+    kinesis.shards["a"].records.append((2, NOON))
+    assert sequences([next(batches)]) == [2]
+    reading.stop()
+    assert list(batches) == []
+
+
+def test_what_was_read_before_the_stop_is_given():
+    reading = source(FakeKinesis(a=Shard(1, 2)), once=False)
+    threading.Timer(0.1, reading.stop).start()
+
+    assert sequences(reading.batches({})) == [1, 2]
+
+
+def test_lag_is_told_by_shard():
+    reading = source(FakeKinesis(a=Shard(1, 2, 3)), limits=BatchLimits(flush_bytes_max=1))
+    batches = reading.batches({})
+
+    next(batches)
+    assert reading.lag_ms == {"a": 1000}
+    list(batches)
+    assert reading.lag_ms == {"a": 0}
+
+
+@pytest.mark.parametrize(
+    ("start", "found"),
+    [
+        ("trim_horizon", [1, 2, 3]),
+        ("latest", []),
+        ("2025-11-23T12:00:00Z", [2, 3]),
+        ("2025-11-23T12:00:00", [2, 3]),
+        ("2025-11-23T13:00:01%2B01:00", [3]),
+        ("2025-11-24", []),
+    ],
+)
+def test_start_says_where_a_shard_without_progress_begins(aws, start, found):
+    kinesis = FakeKinesis(
+        a=Shard((1, NOON - timedelta(seconds=1)), (2, NOON), (3, NOON + timedelta(seconds=1)))
+    )
+    opened = open_source(f"kinesis://s?start={start}", once=True)
+    opened.close()
+    opened._client = kinesis
+
+    assert sequences(opened.batches({})) == found
+
+
+def test_progress_goes_before_the_start():
+    kinesis = FakeKinesis(a=Shard(1, 2, 3))
+    reading = source(kinesis, start={"ShardIteratorType": "LATEST"})
+
+    assert sequences(reading.batches({"a": "1"})) == [2, 3]
+
+
+def test_no_record_is_skipped_that_came_while_a_consumer_from_latest_was_down():
+    """Shard b had nothing yet when the first run ended, so only a has progress."""
+    kinesis = FakeKinesis(a=Shard(1, 2), b=Shard(3))
+
+    assert sequences(
+        source(kinesis, start={"ShardIteratorType": "LATEST"}).batches({"a": "1"})
+    ) == [2, 3]
+
+
+def test_time_to_start_at_holds_for_each_shard_without_progress():
+    old, new = NOON - timedelta(days=1), NOON
+    kinesis = FakeKinesis(a=Shard((1, new), (2, new)), b=Shard((3, old), (4, new)))
+    start = {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": NOON}
+
+    assert sequences(source(kinesis, start=start).batches({"a": "1"})) == [2, 4]
+
+
+def test_stream_that_is_not_there_is_a_source_error(aws):
+    with pytest.raises(SourceError, match="no such stream") as caught:
+        list(open_source("kinesis://aws-rds-das-cluster-NONE", once=True).batches({}))
+
+    assert "region" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "kinesis://",
+        "kinesis:///name",
+        "kinesis://s?start=yesterday",
+        "kinesis://s?start=LATEST",
+        "kinesis://s?strat=latest",
+        "kinesis://s?region=eu-west-1&x=y",
+    ],
+)
+def test_unusable_url_is_a_config_error(aws, url):
+    with pytest.raises(ConfigError, match="source: ") as caught:
+        open_source(url)
+
+    assert caught.value.hint
+
+
+def test_region_of_the_url_is_that_of_the_client(aws):
+    opened = open_source("kinesis://s?region=eu-central-1")
+
+    assert opened._client.meta.region_name == "eu-central-1"
+    opened.close()
+
+
+def test_missing_region_is_a_config_error(clean_environment):
+    with pytest.raises(ConfigError, match="no client for kinesis") as caught:
+        open_source("kinesis://s")
+
+    assert "AWS_REGION" in caught.value.hint
