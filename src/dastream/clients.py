@@ -5,6 +5,7 @@ boto3's own environment variables and files (endpoints, region, profile, credent
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,14 @@ class CallError(Exception):
         self.code = code
 
 
+_LOGGERS_OF_BODIES = ("botocore.endpoint", "botocore.hooks", "botocore.parsers")
+"""They log requests and replies whole at debug level: data keys, and the text of events."""
+
+
+def _is_above_debug(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG
+
+
 def open_client(service: str, *, region: str | None = None) -> Any:
     """A client of `service`. Raises ConfigError without boto3, region or credentials."""
     try:
@@ -39,6 +48,8 @@ def open_client(service: str, *, region: str | None = None) -> Any:
         raise ConfigError(
             "aws: boto3 is not installed", hint="pip install 'dastream[aws]'"
         ) from None
+    for name in _LOGGERS_OF_BODIES:
+        logging.getLogger(name).addFilter(_is_above_debug)
     config = Config(
         connect_timeout=CONNECT_SECONDS_MAX,
         read_timeout=READ_SECONDS_MAX,

@@ -21,6 +21,8 @@ bind values or key material: an error is printed, logged and kept with dead lett
 
 from __future__ import annotations
 
+import msgspec
+
 __all__ = [
     "ConfigError",
     "DastreamError",
@@ -35,6 +37,10 @@ __all__ = [
     "SourceError",
     "TransformError",
 ]
+
+
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not the JSON asked for, or are nested too deep."""
 
 
 class DastreamError(Exception):

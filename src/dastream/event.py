@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from dastream.errors import NOT_JSON
 from dastream.record import Position
 
 __all__ = ["SCHEMA_VERSION", "Columns", "Engine", "Event", "Members", "Origin"]
@@ -163,7 +164,7 @@ class Event:
         if self._members is None:
             try:
                 self._members = _decode_members(self.entry)
-            except (msgspec.DecodeError, RecursionError):
+            except NOT_JSON:
                 self._members = _NO_MEMBERS
         return self._members
 

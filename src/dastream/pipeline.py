@@ -184,20 +184,19 @@ class _Resumption:
         return bool(self._waiting)
 
     def __call__(self, batch: RecordBatch) -> Iterator[RecordBatch]:
-        if batch.shard in self._settled:
-            yield batch
-            return
-        batch, extent = self._gathered(batch)
-        if extent is None:
-            self._settled.add(batch.shard)
-            yield batch
-        elif not is_reached(extent, by=batch.through):
-            self._waiting[batch.shard] = (batch, extent)
-        else:
-            again, rest = batch.split(extent)
-            yield again
-            if rest is not None:
-                yield from self(rest)
+        rest: RecordBatch | None = batch
+        while rest is not None and rest.shard not in self._settled:
+            rest, extent = self._gathered(rest)
+            if extent is None:
+                self._settled.add(rest.shard)
+            elif not is_reached(extent, by=rest.through):
+                self._waiting[rest.shard] = (rest, extent)
+                return
+            else:
+                again, rest = rest.split(extent)
+                yield again
+        if rest is not None:
+            yield rest
 
     def _gathered(self, batch: RecordBatch) -> tuple[RecordBatch, str | None]:
         if batch.shard not in self._waiting:

@@ -39,23 +39,33 @@ LEAKS = [
     "DO $$ BEGIN EXECUTE 'ALTER ROLE nobody_there PASSWORD ''{}'''; END $$",
     "DO $$ BEGIN ALTER ROLE leak PASSWORD '{}'; RAISE EXCEPTION 'after %', '{}'; END $$",
     "DO $$ BEGIN RAISE LOG 'ALTER ROLE leak PASSWORD ''{}'''; END $$",
-    "CREATE FUNCTION leak_set(p text) RETURNS void LANGUAGE plpgsql AS "
-    "$$ BEGIN EXECUTE format('ALTER ROLE leak PASSWORD %L', p); END $$",
+    (
+        "CREATE FUNCTION leak_set(p text) RETURNS void AS "
+        "$$ BEGIN EXECUTE format('ALTER ROLE leak PASSWORD %L', p); END $$ LANGUAGE plpgsql"
+    ),
     "SELECT leak_set('{}')",
     ("SELECT leak_set($1)", "{}"),
-    "CREATE FUNCTION leak_outer(p text) RETURNS void LANGUAGE plpgsql AS "
-    "$$ BEGIN PERFORM leak_set(p); END $$",
+    (
+        "CREATE FUNCTION leak_outer(p text) RETURNS void AS "
+        "$$ BEGIN PERFORM leak_set(p); END $$ LANGUAGE plpgsql"
+    ),
     "SELECT leak_outer('{}')",
     "PREPARE leak_prepared AS SELECT leak_set($1)",
     "EXECUTE leak_prepared('{}')",
-    "CREATE FUNCTION leak_fixed() RETURNS void LANGUAGE plpgsql AS "
-    "$$ BEGIN ALTER ROLE leak PASSWORD '{}'; END $$",
+    (
+        "CREATE FUNCTION leak_fixed() RETURNS void AS "
+        "$$ BEGIN ALTER ROLE leak PASSWORD '{}'; END $$ LANGUAGE plpgsql"
+    ),
     "SELECT leak_fixed()",
-    "CREATE FUNCTION leak_failing() RETURNS void LANGUAGE plpgsql AS "
-    "$$ BEGIN ALTER ROLE nobody_there PASSWORD '{}'; END $$",
+    (
+        "CREATE FUNCTION leak_failing() RETURNS void AS "
+        "$$ BEGIN ALTER ROLE nobody_there PASSWORD '{}'; END $$ LANGUAGE plpgsql"
+    ),
     "SELECT leak_failing()",
-    "CREATE PROCEDURE leak_call(p text) LANGUAGE plpgsql AS "
-    "$$ BEGIN EXECUTE 'ALTER ROLE leak PASSWORD ' || quote_literal(p); END $$",
+    (
+        "CREATE PROCEDURE leak_call(p text) AS "
+        "$$ BEGIN EXECUTE 'ALTER ROLE leak PASSWORD ' || quote_literal(p); END $$ LANGUAGE plpgsql"
+    ),
     "CALL leak_call('{}')",
     "CREATE EXTENSION IF NOT EXISTS dblink",
     "CREATE SERVER leak_server FOREIGN DATA WRAPPER dblink_fdw OPTIONS (host '127.0.0.1')",
@@ -69,8 +79,10 @@ LEAKS = [
     ("SELECT dblink_connect($1)", "nonsense password={}"),
     "SELECT dblink_exec('nowhere', 'ALTER ROLE leak PASSWORD ''{}''')",
     ("SELECT dblink_exec('nowhere', $1)", "ALTER ROLE leak PASSWORD '{}'"),
-    "CREATE SUBSCRIPTION leak_sub CONNECTION 'host=127.0.0.1 port=1 password={}' PUBLICATION p "
-    "WITH (connect = false)",
+    (
+        "CREATE SUBSCRIPTION leak_sub CONNECTION 'host=127.0.0.1 port=1 password={}' PUBLICATION p "
+        "WITH (connect = false)"
+    ),
     "ALTER SUBSCRIPTION leak_sub CONNECTION 'host=127.0.0.1 port=1 password={}'",
     "CREATE SUBSCRIPTION leak_sub CONNECTION 'nonsense password={}' PUBLICATION p",
     "ALTER SUBSCRIPTION leak_sub SET (slot_name = NONE)",

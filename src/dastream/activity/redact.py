@@ -263,10 +263,10 @@ def _unescaped(lower: str) -> str:
 
 def _is_put_together(sql: str, code: str, depth: int) -> bool:
     """Whether literals or comments of the text hold a credential, or what makes one."""
-    texts = [one for one in opaque(sql) if one.quote != '"']
+    texts = [*opaque(sql)]
     if any(_holds_secret(one, _CODE_BODY.match(code) is not None, depth) for one in texts):
         return True
-    inner = _squeezed("".join(one.content for one in texts))
+    inner = _squeezed("".join(one.content for one in texts if one.quote != '"'))
     if not _SECRET.search(inner.decode()):
         return False
     makes_roles = (b"create" in inner or b"alter" in inner) and (

@@ -60,7 +60,7 @@ class StatementTrail:
         self, sql: str, values: list[str | None], *messages: str | None
     ) -> tuple[str, list[str | None]]:
         text, values = redact_statement(sql, values, *messages)
-        if self._functions.are_called(sql):
+        if any(one and self._functions.are_called(one) for one in (sql, *messages)):
             text, values = conceal(text), [MASK for _ in values]
         if is_cut(text):
             self._functions.learn(sql)

@@ -15,7 +15,7 @@ from dastream.errors import ConfigError, DastreamError, ServiceError
 
 __all__ = ["COMMANDS", "app", "run_app"]
 
-DONE, OUTSIDE_FAILED, USAGE, NOT_CLEAN = 0, 1, 2, 3
+DONE, OUTSIDE_FAILED, USAGE, NOT_CLEAN, INTERRUPTED = 0, 1, 2, 3, 130
 
 COMMANDS = ("demo", "local", "stream", "run", "decode", "tail", "search")
 """Every command is the attribute `command` of the module of its name beside this one."""
@@ -58,21 +58,30 @@ def app() -> None:
 
 def run_app(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code; errors go to standard error."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        result = app.main(args=arguments, prog_name="dastream", standalone_mode=False)
+        with app.make_context("dastream", given) as context:
+            result = app.invoke(context)
+        sys.stdout.flush()
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except click.exceptions.Abort:
-        return 130
+        return INTERRUPTED
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except DastreamError as error:
         return _report(error)
     except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing more can be written, also not at exit.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        return _stop_writing()
     return result if isinstance(result, int) else DONE
+
+
+def _stop_writing() -> int:
+    """Whoever read our output has seen enough; the interpreter must not write at its exit."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return DONE
 
 
 def _report(error: DastreamError) -> int:

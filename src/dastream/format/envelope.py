@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from dastream.errors import EnvelopeError
+from dastream.errors import NOT_JSON, EnvelopeError
 
 __all__ = ["Envelope", "parse"]
 
@@ -64,7 +64,7 @@ def _members(data: bytes) -> dict[str, msgspec.Raw]:
     try:
         data.decode()  # raw members are passed on unread, so nothing else would look
         return _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         raise EnvelopeError("envelope: not a JSON object") from None
 
 

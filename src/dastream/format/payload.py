@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from dastream.errors import PayloadError
+from dastream.errors import NOT_JSON, PayloadError
 
 __all__ = ["PAYLOAD_BYTES_MAX", "Payload", "gunzip", "parse"]
 
@@ -62,7 +62,7 @@ def parse(payload: bytes) -> Payload:
         cluster_id, instance_id = _id(members, "clusterId"), _id(members, "instanceId")
     except KeyError as missing:
         raise PayloadError(f"payload: {missing.args[0]} is missing") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except NOT_JSON:
         raise PayloadError("payload: not the JSON of an activity stream") from None
     more = {name: raw for name, raw in members.items() if name not in _MEMBERS}
     return Payload(cluster_id, instance_id, entries, more)

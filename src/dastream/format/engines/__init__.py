@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from dastream.errors import NOT_JSON
 from dastream.event import Engine
 from dastream.format.engines import common, postgresql
 
@@ -63,7 +64,7 @@ def recognise(version: str, entries: Iterable[bytes]) -> Engine:
 def _name(entry: bytes) -> str | None:
     try:
         server = _decode_server(entry)
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         return None
     name = _BY_SERVER_TYPE.get(str(server.serverType).casefold())
     if name == "aurora-postgresql" and server.serviceName == "PostgreSQL":

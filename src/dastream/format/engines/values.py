@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from dastream.errors import NOT_JSON
+
 __all__ = ["Values"]
 
 _decode = msgspec.json.Decoder().decode
@@ -33,7 +35,7 @@ class Values:
         self.misfits: list[str] = []
         try:
             members = _decode(entry)
-        except (msgspec.DecodeError, RecursionError):
+        except NOT_JSON:
             # JSON that passes as a whole may hold what no text can: a lone surrogate.
             self.misfits.append("entry")
             return
