@@ -218,10 +218,11 @@ def test_object_of_another_maker_under_the_name_stops_with_a_sink_error(data):
         sink.deliver(changed(dead_letters=()))
 
 
-def test_object_whose_receipt_is_torn_stops_with_a_sink_error():
+@pytest.mark.parametrize("torn", [b'"stArt"', b'"st\xffrt"', b'"st\0rt"'])
+def test_object_whose_receipt_is_torn_stops_with_a_sink_error(torn):
     storage = MemoryStorage()
     LakeSink(storage).deliver(BATCH)
-    storage.objects[EVENTS_KEY] = storage.objects[EVENTS_KEY].replace(b'"start"', b'"stArt"')
+    storage.objects[EVENTS_KEY] = storage.objects[EVENTS_KEY].replace(b'"start"', torn)
 
     with pytest.raises(SinkError, match="not as dastream writes it"):
         LakeSink(storage).deliver(changed(dead_letters=()))

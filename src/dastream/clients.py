@@ -6,6 +6,7 @@ boto3's own environment variables and files (endpoints, region, profile, credent
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -56,8 +57,10 @@ def open_client(service: str, *, region: str | None = None) -> Any:
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS_MAX},
     )
     try:
+        # Every other SDK reads AWS_REGION; boto3 by itself reads AWS_DEFAULT_REGION only.
+        region = region or os.environ.get("AWS_REGION")
         return boto3.client(service, region_name=region, config=config)
-    except BotoCoreError as error:
+    except (BotoCoreError, ValueError) as error:
         raise ConfigError(
             f"aws: no client for {service} ({type(error).__name__})",
             hint="set AWS_REGION (or ?region= in the URL), and credentials as for the aws command",

@@ -36,7 +36,7 @@ class Decoder:
         payload_bytes_max: int = payload.PAYLOAD_BYTES_MAX,
     ) -> None:
         self._unwrap = unwrap
-        self._context = encryption_context(resource_id) if resource_id else None
+        self._context = encryption_context(resource_id) if resource_id else {}
         self._payload_bytes_max = payload_bytes_max
 
     @classmethod
@@ -66,10 +66,8 @@ class Decoder:
         return [Event(f"{message_id}-{i}", entry, origin) for i, entry in enumerate(entries)]
 
     def _context_of(self, record: Record) -> Mapping[str, str]:
-        if self._context is not None:
-            return self._context
         owner = resource_id(record.position.stream) if record.position else None
-        return encryption_context(owner) if owner else {}
+        return encryption_context(owner) if owner else self._context
 
 
 def _more(outer: dict[str, msgspec.Raw], inner: dict[str, msgspec.Raw]) -> bytes | None:

@@ -90,6 +90,11 @@ class Emitter:
         """Lines of the log that were no rows, and so gave no entry."""
         return self._reader.malformed
 
+    @property
+    def cut_lines(self) -> int:
+        """Lines of the log that were too long, and so gave an entry that is cut."""
+        return 0 if self._tail is None else self._tail.cut
+
     def start(self) -> None:
         """Begin to publish; returns at once."""
         self._tail = LogTail(self._log_directory, start=self._start_at)

@@ -63,5 +63,9 @@ class Entry(msgspec.Struct, kw_only=True, rename=_member, gc=False):
     type: str = "record"
     error_message: str | None = None
 
+    def __repr__(self) -> str:
+        # An entry holds SQL text, so it must not show in a log or a traceback.
+        return f"<Entry {self.session_id} {self.statement_id}.{self.substatement_id}>"
+
 
 encode = msgspec.json.Encoder().encode

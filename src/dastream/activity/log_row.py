@@ -50,6 +50,10 @@ class Row(msgspec.Struct, gc=False):
     application_name: str | None = None
     backend_type: str = "client backend"
 
+    def __repr__(self) -> str:
+        # A row holds SQL text, so it must not show in a log or a traceback.
+        return f"<Row {self.session_id} {self.timestamp}>"
+
 
 class Completed(NamedTuple):
     """What the server says of a statement that has succeeded.

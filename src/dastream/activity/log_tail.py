@@ -19,7 +19,7 @@ CUT = "<CUT>"
 """Stands at the end of a text of which the rest had to be left out."""
 
 CHUNK_BYTES = 1024 * 1024
-_HALF_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)\Z")
+_LAST_ESCAPE = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 
 
 class LogTail:
@@ -115,18 +115,22 @@ class LogTail:
         if not self._is_skipping:
             self._partial += rest
         if len(self._partial) > self._line_bytes_max:
-            lines.append(self._closed_start())
-        return lines
+            lines.append(self._partial)
+            self._partial = b""
+            self._is_skipping = True
+        return [line if len(line) <= self._line_bytes_max else self._cut(line) for line in lines]
 
-    def _closed_start(self) -> bytes:
-        """The start of a line too long, closed so that it is JSON again.
+    def _cut(self, line: bytes) -> bytes:
+        """The start of a line that is too long, closed so that it is JSON again.
 
         What is long in a row is a string, so the cut is in one.
         """
-        line = self._partial[: self._line_bytes_max]
         self.cut += 1
-        self._partial = b""
-        self._is_skipping = True
-        if half := _HALF_ESCAPE.search(line, len(line) - 16):
-            line = line[: half.start(1)]
-        return line.decode(errors="ignore").encode() + CUT.encode() + b'"}'
+        start = line[: self._line_bytes_max]
+        escape = _LAST_ESCAPE.search(start, len(start) - 5)
+        if escape:
+            before = start[: escape.start() + 1]
+            # After an even number of backslashes there is no escape, only escaped backslashes.
+            if (len(before) - len(before.rstrip(b"\\"))) % 2:
+                start = before[:-1]
+        return start.decode(errors="ignore").encode() + CUT.encode() + b'"}'

@@ -19,6 +19,7 @@ __all__ = ["ActivityStreams", "Status"]
 
 WAIT_SECONDS_MAX = 1800
 POLL_SECONDS = 5.0
+_CHANGING = ("starting", "stopping")
 
 _HINTS = {
     "InvalidDBClusterStateFault": "the cluster is busy or the stream is not in that state: "
@@ -111,11 +112,20 @@ class ActivityStreams:
     def wait(
         self, resource: str, status: str, on_change: Callable[[Status], None] | None = None
     ) -> Status:
-        """Wait until it is in `status`; `on_change` is called with every other one on the way."""
+        """Wait until it is in `status`; `on_change` is called with every other one on the way.
+
+        Raises ServiceError when RDS has given up, or after half an hour.
+        """
         deadline = time.monotonic() + WAIT_SECONDS_MAX
         last: Status | None = None
         while (now := self.status(resource)).status != status:
-            if on_change is not None and (last is None or now.status != last.status):
+            is_change = last is None or now.status != last.status
+            if is_change and last is not None and last.status in _CHANGING:
+                raise ServiceError(
+                    f"activity stream: {last.status}, and then {now.status} again",
+                    hint="RDS gave up: look at its events for the cluster or instance",
+                )
+            if is_change and on_change is not None:
                 on_change(now)
             last = now
             if time.monotonic() > deadline:

@@ -78,5 +78,5 @@ def _unwrap(settings: Settings, data_keys: IO[bytes] | None) -> Unwrap:
 def _data_keys(text: bytes) -> dict[str, str]:
     try:
         return msgspec.json.decode(text, type=dict[str, str])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise ConfigError("decode: --data-keys is not a JSON object of strings") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, closing
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import click
 
@@ -118,7 +118,7 @@ def command(
 
 def owner_of(stream: str, settings: Settings) -> str:
     """The cluster or instance whose stream it is. Raises ConfigError if nothing tells."""
-    owner = settings.resource_id or resource_id(stream)
+    owner = resource_id(stream) or settings.resource_id
     if owner is None:
         raise ConfigError(
             "resource id: the stream's name does not tell it",
@@ -136,4 +136,4 @@ def open_kms_unwrap(settings: Settings, source_url: str) -> CachingUnwrap:
 
 def _default_state(stream: str) -> str:
     directory = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return f"sqlite://{Path(directory).absolute()}/dastream/{stream}.sqlite"
+    return f"sqlite://{quote(str(Path(directory).absolute()))}/dastream/{stream}.sqlite"

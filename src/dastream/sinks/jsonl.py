@@ -50,5 +50,5 @@ def receipt(start_of_object: bytes) -> Receipt | None:
         return None
     try:
         return msgspec.json.decode(comment, type=Receipt)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None

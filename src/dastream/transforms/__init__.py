@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from importlib.metadata import entry_points
 from typing import NamedTuple
 
 from dastream.errors import ConfigError, TransformError
@@ -76,6 +75,8 @@ def _import(name: str) -> object:
     module, colon, attribute = name.partition(":")
     if colon:
         return getattr(importlib.import_module(module), attribute)
+    from importlib.metadata import entry_points  # noqa: PLC0415 - slow to load, seldom needed
+
     for entry_point in entry_points(group=ENTRY_POINTS, name=name):
         return entry_point.load()
     raise ImportError(name)

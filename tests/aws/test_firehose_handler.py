@@ -1,0 +1,297 @@
+import base64
+import json
+import random
+from collections import Counter
+
+import pytest
+
+from dastream.aws import firehose
+from dastream.aws.firehose import FirehoseTransform, open_handler
+from dastream.checkpoint import MemoryCheckpoints
+from dastream.decode import Decoder
+from dastream.errors import ConfigError, KeyServiceError
+from dastream.pipeline import Pipeline
+from dastream.settings import Settings
+from dastream.sinks.lake import LakeSink
+from dastream.testing import MemorySource, MemoryStorage
+from dastream.transforms import DEFAULT, NamedTransform
+from support import (
+    ARRIVAL_MS,
+    CLUSTER,
+    CONTEXT,
+    DATA_KEY,
+    HEARTBEAT,
+    SHARD,
+    STREAM,
+    entry,
+    gunzip_lines,
+    record,
+    sealed,
+    unwrap,
+)
+
+ARN = f"arn:aws:kinesis:us-east-1:123456789012:stream/{STREAM}"
+LAMBDA_REPLY_BYTES_MAX = 6_291_556
+
+GOOD = sealed([entry("SELECT 1"), HEARTBEAT, entry("SELECT 2")])
+NOTHING = sealed([HEARTBEAT, entry(dbUserName="rdsadmin")])
+BAD = b"no envelope"
+POISON = sealed([entry()], data_key=bytes(32))
+
+
+def item(data, number):
+    """A record as the service hands it over."""
+    return {
+        "recordId": f"4959033827149025660855969253836157109592157598913658{number:04d}000000",
+        "approximateArrivalTimestamp": ARRIVAL_MS,
+        "data": base64.b64encode(data).decode() if isinstance(data, bytes) else data,
+        "kinesisRecordMetadata": {
+            "sequenceNumber": str(number),
+            "subsequenceNumber": 0,
+            "partitionKey": "1cb4ff7e-0d4c-4f5e-8a76-4d5d5a0b7d3e",
+            "shardId": SHARD,
+            "approximateArrivalTimestamp": ARRIVAL_MS,
+        },
+    }
+
+
+def invocation(*data):
+    """An invocation as the service makes it."""
+    return {
+        "invocationId": "5b0ab49a-7d3f-4a17-9d4b-3d1f4b8c2e11",
+        "sourceKinesisStreamArn": ARN,
+        "deliveryStreamArn": "arn:aws:firehose:us-east-1:123456789012:deliverystream/activity",
+        "region": "us-east-1",
+        "records": [item(one, number) for number, one in enumerate(data, start=1)],
+    }
+
+
+def answer(event, *, transforms=DEFAULT, unwrap=unwrap):
+    """The handler's answers, and what it logged."""
+    logged = []
+    reply = FirehoseTransform(Decoder(unwrap), transforms, logged.append)(event)
+    assert reply.keys() == {"records"}
+    ids = [answer["recordId"] for answer in reply["records"]]
+    assert ids == [record["recordId"] for record in event["records"]]
+    return reply["records"], logged
+
+
+def results(answers):
+    return [answer["result"] for answer in answers]
+
+
+def lines_of(answer):
+    text = base64.b64decode(answer["data"], validate=True)
+    assert text.endswith(b"\n")
+    return text.splitlines()
+
+
+def test_every_record_is_answered_once_and_in_order():
+    answers, _ = answer(invocation(GOOD, BAD, NOTHING, GOOD, POISON, BAD))
+
+    assert results(answers) == [
+        "Ok",
+        "ProcessingFailed",
+        "Dropped",
+        "Ok",
+        "ProcessingFailed",
+        "ProcessingFailed",
+    ]
+    assert [answer.keys() for answer in answers] == [
+        {"recordId", "result"} | ({"data"} if answer["result"] == "Ok" else set())
+        for answer in answers
+    ]
+
+
+def test_data_is_a_json_line_for_each_event():
+    (only,), _ = answer(invocation(GOOD))
+
+    assert [json.loads(line)["commandText"] for line in lines_of(only)] == ["SELECT 1", "SELECT 2"]
+
+
+def test_no_records_are_no_answers():
+    answers, logged = answer(invocation())
+
+    assert answers == []
+    assert [line["message"] for line in logged] == ["invocation done"]
+
+
+def test_lines_are_those_of_run_for_the_same_records():
+    storage = MemoryStorage()
+    source = MemorySource(STREAM, [record(data, n) for n, data in enumerate((GOOD, BAD, GOOD), 1)])
+    Pipeline(
+        source,
+        Decoder(unwrap),
+        DEFAULT,
+        [LakeSink(storage)],
+        MemoryCheckpoints(),
+        resource_id=CLUSTER,
+    ).run()
+    (delivered,) = storage.list("events/")
+
+    answers, _ = answer(invocation(GOOD, BAD, GOOD))
+
+    assert [line for one in answers if "data" in one for line in lines_of(one)] == gunzip_lines(
+        storage.get(delivered.key)
+    )
+
+
+def test_context_comes_from_the_arn_of_the_stream():
+    asked = []
+
+    answer(invocation(GOOD), unwrap=lambda _, context: asked.append(context) or DATA_KEY)
+
+    assert asked == [CONTEXT]
+
+
+def test_record_that_was_put_directly_has_no_position():
+    event = invocation(GOOD)
+    del event["sourceKinesisStreamArn"]
+    del event["records"][0]["kinesisRecordMetadata"]
+
+    (only,), _ = answer(event)
+    line = json.loads(lines_of(only)[0])
+
+    assert (line["shardId"], line["sequenceNumber"]) == (None, None)
+    assert line["arrivalTime"] == "2026-11-23T07:28:05.123Z"
+
+
+@pytest.mark.parametrize("data", ["", "?", "a", "ü", "!!!!", "QUJD", "eyJ0eXBl=="])
+def test_data_that_is_not_base64_of_an_envelope_fails_alone(data):
+    answers, logged = answer(invocation(GOOD, data, GOOD))
+
+    assert results(answers) == ["Ok", "ProcessingFailed", "Ok"]
+    assert logged[0]["error"] == "EnvelopeError"
+
+
+def test_trouble_with_kms_raises_so_that_the_service_tries_again():
+    def throttled(key, context):
+        raise KeyServiceError("kms decrypt: ThrottlingException")
+
+    with pytest.raises(KeyServiceError):
+        answer(invocation(BAD, GOOD), unwrap=throttled)
+
+
+def test_raising_transform_fails_its_record_alone():
+    def mask(event):
+        raise ValueError(f"cannot mask {event.entry!r}")
+
+    answers, logged = answer(invocation(GOOD, BAD), transforms=[NamedTransform("mask", mask)])
+
+    assert results(answers) == ["ProcessingFailed", "ProcessingFailed"]
+    assert logged[0]["reason"] == "transform mask: raised ValueError"
+
+
+def test_log_tells_failures_and_counts():
+    _, logged = answer(invocation(GOOD, BAD, NOTHING))
+
+    assert logged == [
+        {
+            "message": "record failed",
+            "recordId": item(BAD, 2)["recordId"],
+            "shardId": SHARD,
+            "sequenceNumber": "2",
+            "error": "EnvelopeError",
+            "reason": "envelope: not a JSON object",
+        },
+        {
+            "message": "invocation done",
+            "records": {"Ok": 1, "ProcessingFailed": 1, "Dropped": 1},
+            "failed": {"EnvelopeError": 1},
+            "events": 2,
+            "dropped": {"heartbeats": 2, "service-users": 1},
+        },
+    ]
+
+
+def big(size, seed=1):
+    """A record whose lines have about `size` bytes and which is itself small enough."""
+    text = random.Random(seed).randbytes(1000).hex() * (size // 2000)
+    return sealed([entry(text)])
+
+
+def test_reply_with_many_big_records_stays_below_the_limit_of_lambda():
+    event = invocation(*(big(300_000, seed) for seed in range(25)), GOOD)
+
+    answers, logged = answer(event)
+
+    reply = json.dumps({"records": answers})
+    assert 5_500_000 < len(reply) < 6_000_000 < LAMBDA_REPLY_BYTES_MAX
+    counted = Counter(results(answers))
+    assert counted["Ok"] + counted["ProcessingFailed"] == 26
+    assert answers[-1]["result"] == "Ok"  # it is small and finds room
+    assert logged[-1]["failed"] == {"oversize": counted["ProcessingFailed"]}
+    assert logged[-1]["events"] == counted["Ok"] + 1
+
+
+def test_record_that_no_reply_has_room_for_fails_as_oversize():
+    answers, logged = answer(invocation(big(7_000_000), GOOD))
+
+    assert results(answers) == ["ProcessingFailed", "Ok"]
+    assert (logged[0]["error"], logged[0]["reason"]) == (
+        "oversize",
+        "the reply has no room for it",
+    )
+    assert logged[-1]["dropped"] == {"heartbeats": 1}
+
+
+def test_answers_of_thousands_of_small_records_fit_in_the_reply():
+    answers, _ = answer(invocation(*[NOTHING] * 3000, *[GOOD] * 3000))
+
+    assert len(json.dumps({"records": answers})) < LAMBDA_REPLY_BYTES_MAX
+    assert results(answers)[:3000] == ["Dropped"] * 3000
+
+
+@pytest.fixture
+def wrapped(aws):
+    """A good record whose data key KMS knows."""
+    kms = aws.client("kms")
+    made = kms.generate_data_key(
+        KeyId=kms.create_key()["KeyMetadata"]["KeyId"], KeySpec="AES_256", EncryptionContext=CONTEXT
+    )
+    return sealed([entry()], data_key=made["Plaintext"], key=made["CiphertextBlob"])
+
+
+@pytest.fixture
+def cold_start():
+    firehose._from_environment.cache_clear()
+    yield
+    firehose._from_environment.cache_clear()
+
+
+def test_handler_takes_its_settings_from_the_environment(wrapped, cold_start, monkeypatch, capsys):
+    monkeypatch.setenv("DASTREAM_TRANSFORMS", "heartbeats")
+
+    reply = firehose.handler(invocation(wrapped, NOTHING), None)
+
+    assert results(reply["records"]) == ["Ok", "ProcessingFailed"]
+    logged = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["message"] for line in logged] == ["record failed", "invocation done"]
+
+
+def test_data_key_is_kept_between_invocations_and_nothing_else(wrapped, cold_start):
+    first = firehose.handler(invocation(wrapped), None)
+    second = firehose.handler(invocation(wrapped), None)
+
+    assert first == second
+    unwrap = firehose._from_environment()._decode._unwrap
+    assert (unwrap.hits, unwrap.misses) == (1, 1)
+
+
+def test_wrong_setting_stops_before_anything_is_read(aws, cold_start, monkeypatch):
+    monkeypatch.setenv("DASTREAM_RESOURCE_ID", "my-cluster")
+
+    with pytest.raises(ConfigError):
+        firehose.handler(invocation(GOOD), None)
+
+
+def test_users_own_transform_is_opened_by_name(wrapped, aws, tmp_path, monkeypatch):
+    text = "def mask(event):\n    return event.replace(commandText='***')\n"
+    (tmp_path / "of_a_user.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = Settings(transforms="default,of_a_user:mask")
+
+    transform = open_handler(settings, aws.client("kms"), [].append)
+    (only,) = transform(invocation(wrapped))["records"]
+
+    assert [json.loads(line)["commandText"] for line in lines_of(only)] == ["***"]

@@ -1,0 +1,109 @@
+"""The whole system kept up: `dastream local`, and its activity stream started and stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psycopg
+import pytest
+
+from dastream.aws.activity_stream import ActivityStreams
+from dastream.errors import ServiceError
+from dastream.lake.search import Query, Search
+from dastream.local.system import CLUSTER, LocalSystem
+
+
+@pytest.fixture(scope="module")
+def system():
+    with LocalSystem(flavour="embedded", delivery_seconds=0.2) as system:
+        yield system
+
+
+def statements(system, way):
+    damage = []
+    search = Search(system.storage(way), Query(), on_damage=damage.append)
+    found = {match.event.columns.statement for match in search}
+    assert not damage
+    return found
+
+
+def execute(system, text):
+    with psycopg.connect(system.server.dsn(), autocommit=True) as connection:
+        connection.execute(text)
+
+
+def test_what_happens_while_the_stream_is_started_is_delivered_in_both_ways(system):
+    execute(system, "SELECT 'before'")
+    time.sleep(0.5)  # the log has it before the stream starts
+    status = system.start_activity_stream()
+    assert status.status == "started"
+    assert status.stream == f"aws-rds-das-{status.resource_id}"
+    execute(system, "SELECT 'during'")
+    assert system.stop_activity_stream().status == "stopped"
+    execute(system, "SELECT 'after'")
+    for way in ("firehose", "lake"):
+        found = statements(system, way)
+        assert "SELECT 'during'" in found
+        assert not found & {"SELECT 'before'", "SELECT 'after'"}
+
+
+def test_a_stream_that_is_started_again_is_delivered_again(system):
+    system.start_activity_stream()
+    execute(system, "SELECT 'again'")
+    system.stop_activity_stream()
+    for way in ("firehose", "lake"):
+        assert "SELECT 'again'" in statements(system, way)
+
+
+def test_the_wrong_state_is_refused_with_a_hint(system):
+    streams = ActivityStreams(system.endpoint.client("rds"))
+    with pytest.raises(ServiceError, match="InvalidDBClusterStateFault") as caught:
+        streams.stop(CLUSTER, apply_immediately=True)
+    assert "stream status" in caught.value.hint
+
+
+def wait_for(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def environment_of(path):
+    lines = path.read_text().splitlines()
+    pairs = (line.removeprefix("export ").split("=", 1) for line in lines)
+    return {name: value.strip("'") for name, value in pairs}
+
+
+def test_local_serves_until_it_is_told_to_end(tmp_path, clean_environment):
+    directory = tmp_path / "here"
+    program = [sys.executable, "-m", "dastream"]
+    with subprocess.Popen(
+        [*program, "local", "--dir", directory, "--postgres", "embedded"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as local:
+        wait_for((directory / "environment").exists)
+        assert (directory / "environment").stat().st_mode & 0o777 == 0o600
+        environment = os.environ | environment_of(directory / "environment")
+        with psycopg.connect(environment["DASTREAM_DSN"], autocommit=True) as connection:
+            connection.execute("SELECT 'typed by somebody'")
+        status = subprocess.run(
+            [*program, "stream", "status", CLUSTER],
+            env=environment,
+            capture_output=True,
+            check=True,
+        )
+        assert environment["DASTREAM_STREAM"].encode() in status.stdout
+        local.send_signal(signal.SIGTERM)
+        output, errors = local.communicate(timeout=60)
+    assert local.returncode == 0, errors
+    assert environment["AWS_ENDPOINT_URL"].encode() in output
+    found = subprocess.run(
+        [*program, "search", directory / "lake", "--text", "typed by"],
+        capture_output=True,
+        check=True,
+    )
+    assert b"typed by somebody" in found.stdout
