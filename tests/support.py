@@ -86,17 +86,10 @@ def entry(text: str | None = "SELECT 1", **members: Any) -> dict[str, Any]:
 
 
 class _OneKey(RawMasterKeyProvider):
-    """The SDK's provider of one raw AES key under a namespace of one's choice."""
+    """The SDK's provider of one raw AES key; the SDK wants the namespace as a class variable."""
 
     provider_id = "BC"
-
-    def __new__(cls, namespace: str, data_key: bytes) -> "_OneKey":
-        provider = super().__new__(type("_Named", (cls,), {"provider_id": namespace}))
-        provider.data_key = data_key
-        return provider
-
-    def __init__(self, namespace: str, data_key: bytes) -> None:
-        super().__init__()
+    data_key = DATA_KEY
 
     def _get_raw_key(self, key_id: bytes) -> WrappingKey:
         return WrappingKey(
@@ -110,7 +103,7 @@ def key_provider(
     data_key: bytes = DATA_KEY, *, namespace: str = "BC", name: str = "DataKey"
 ) -> RawMasterKeyProvider:
     """The SDK's provider of one data key, as the producers of activity streams use it."""
-    provider = _OneKey(namespace, data_key)
+    provider = type("_Named", (_OneKey,), {"provider_id": namespace, "data_key": data_key})()
     provider.add_master_key(name)
     return provider
 

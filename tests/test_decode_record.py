@@ -2,6 +2,18 @@ import gzip
 import json
 
 import pytest
+
+from dastream import Position, Record, decode_record
+from dastream.decode import Decoder
+from dastream.errors import (
+    ConfigError,
+    DecodeError,
+    DecryptError,
+    EnvelopeError,
+    KeyServiceError,
+    PayloadError,
+)
+from dastream.settings import Settings
 from support import (
     ARRIVAL_MS,
     CLUSTER,
@@ -20,18 +32,6 @@ from support import (
     sealed,
     unwrap,
 )
-
-from dastream import Position, Record, decode_record
-from dastream.decode import Decoder
-from dastream.errors import (
-    ConfigError,
-    DecodeError,
-    DecryptError,
-    EnvelopeError,
-    KeyServiceError,
-    PayloadError,
-)
-from dastream.settings import Settings
 
 OTHER_STREAM = Position("a-stream-of-ones-own", "shardId-000000000000", "1")
 
@@ -169,5 +169,3 @@ def test_unwrap_gets_the_key_of_the_envelope_and_nothing_is_asked_for_other_data
 
     decode_record(record(sealed([entry()])), lambda key, _: asked.append(key) or DATA_KEY)
     assert asked == [WRAPPED_KEY]
-
-

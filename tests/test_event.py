@@ -1,10 +1,10 @@
 import logging
 
 import pytest
-from support import HEARTBEAT, compact, entry
 
 from dastream.event import Event, Origin
 from dastream.format.engines import ENGINES
+from support import HEARTBEAT, compact, entry
 
 ORIGIN = Origin(ENGINES["aurora-postgresql"])
 SECRET = "SELECT pin FROM cards"  # stands in for what nobody may see

@@ -5,7 +5,6 @@ import time
 import boto3
 import pytest
 from botocore.stub import Stubber
-from support import CLUSTER, CONTEXT, DATA_KEY, INSTANCE
 
 from dastream.errors import ConfigError, DecryptError, KeyServiceError
 from dastream.keys import (
@@ -17,6 +16,7 @@ from dastream.keys import (
     resource_id,
 )
 from dastream.settings import Settings
+from support import CLUSTER, CONTEXT, DATA_KEY, INSTANCE
 
 OTHER = {"aws:rds:dbc-id": "cluster-OTHER"}
 
@@ -55,7 +55,7 @@ def in_threads(count, target):
         barrier.wait()
         try:
             outcomes.append(target())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it raises is its outcome
             outcomes.append(error)
 
     threads = [threading.Thread(target=run) for _ in range(count)]
@@ -218,23 +218,24 @@ def test_any_other_exception_is_not_remembered_either():
     assert unwrap(b"k", CONTEXT) == DATA_KEY
 
 
-def slow(outcome):
-    """An unwrap that takes long enough for every other thread to wait for it."""
+def answered_late(outcome, others):
+    """A cache, and the calls that reach KMS: each is answered when `others` more threads wait."""
     calls = []
 
-    def unwrap(key, context):
+    def asked(key, context):
         calls.append(key)
-        time.sleep(0.2)
+        while unwrap.hits < others:
+            time.sleep(0.001)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
+    unwrap = CachingUnwrap(asked)
     return unwrap, calls
 
 
 def test_sixteen_threads_at_once_make_one_call():
-    asked, calls = slow(DATA_KEY)
-    unwrap = CachingUnwrap(asked)
+    unwrap, calls = answered_late(DATA_KEY, others=15)
 
     assert in_threads(16, lambda: unwrap(b"k", CONTEXT)) == [DATA_KEY] * 16
 
@@ -244,8 +245,7 @@ def test_sixteen_threads_at_once_make_one_call():
 
 @pytest.mark.parametrize("error", [KeyServiceError("kms decrypt: x"), DecryptError("refused")])
 def test_every_waiting_thread_gets_an_error_of_its_own(error):
-    asked, calls = slow(error)
-    unwrap = CachingUnwrap(asked)
+    unwrap, calls = answered_late(error, others=15)
 
     outcomes = in_threads(16, lambda: unwrap(b"k", CONTEXT))
 
@@ -255,8 +255,7 @@ def test_every_waiting_thread_gets_an_error_of_its_own(error):
 
 
 def test_threads_that_wait_for_a_call_which_broke_off_are_told_so():
-    asked, _ = slow(RuntimeError("SELECT secret"))
-    unwrap = CachingUnwrap(asked)
+    unwrap, _ = answered_late(RuntimeError("SELECT secret"), others=3)
 
     outcomes = in_threads(4, lambda: unwrap(b"k", CONTEXT))
 
@@ -338,9 +337,10 @@ def test_answer_of_kms_is_told_by_its_code_only(code, error):
         "kms", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
     )
     expected = {"CiphertextBlob": b"k", "EncryptionContext": CONTEXT, "KeyId": "alias/a"}
-    with Stubber(client) as stubber, pytest.raises(error) as caught:
+    with Stubber(client) as stubber:
         stubber.add_client_error("decrypt", code, "a long story", expected_params=expected)
-        kms_unwrap(client, key_id="alias/a")(b"k", CONTEXT)
+        with pytest.raises(error) as caught:
+            kms_unwrap(client, key_id="alias/a")(b"k", CONTEXT)
 
     assert code in str(caught.value)
     assert "story" not in str(caught.value)
@@ -349,9 +349,7 @@ def test_answer_of_kms_is_told_by_its_code_only(code, error):
 
 def test_settings_bound_the_cache_and_pin_the_kms_key(wrapped):
     kms, kms_key_id, key, data_key = wrapped
-    settings = Settings(
-        kms_key_id=kms_key_id, key_cache_keys_max=1, key_cache_age_seconds_max=1000
-    )
+    settings = Settings(kms_key_id=kms_key_id, key_cache_keys_max=1, key_cache_age_seconds_max=1000)
     unwrap = open_unwrap(settings, kms)
 
     assert [unwrap(key, CONTEXT), unwrap(key, CONTEXT)] == [data_key, data_key]

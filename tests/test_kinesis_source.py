@@ -1,6 +1,5 @@
 """What only Kinesis has: iterators, pages, shards that end and have children."""
 
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -38,9 +37,9 @@ class FakeKinesis:
         self.errors = list(errors)
         self.iterators = []
 
-    def list_shards(self, StreamName=None, NextToken=None):
+    def list_shards(self, **request):
         names = list(self.shards)
-        name = NextToken or names[0]
+        name = request.get("NextToken", names[0])
         parents = self.shards[name].parents
         keys = ("ParentShardId", "AdjacentParentShardId")
         following = names[names.index(name) + 1 :]
@@ -48,21 +47,21 @@ class FakeKinesis:
             {"NextToken": following[0]} if following else {}
         )
 
-    def get_shard_iterator(self, StreamName, ShardId, ShardIteratorType, **at):
-        self.iterators.append((ShardId, ShardIteratorType, *at.values()))
-        records = self.shards[ShardId].records
+    def get_shard_iterator(self, **request):
+        name, kind = request["ShardId"], request["ShardIteratorType"]
+        self.iterators.append((name, kind))
         skipped = {
             "TRIM_HORIZON": lambda record: False,
             "LATEST": lambda record: True,
-            "AT_TIMESTAMP": lambda record: record[1] < at["Timestamp"],
-            "AFTER_SEQUENCE_NUMBER": lambda r: r[0] <= int(at["StartingSequenceNumber"]),
-        }[ShardIteratorType]
-        return {"ShardIterator": f"{ShardId} {sum(map(skipped, records))}"}
+            "AT_TIMESTAMP": lambda record: record[1] < request["Timestamp"],
+            "AFTER_SEQUENCE_NUMBER": lambda r: r[0] <= int(request["StartingSequenceNumber"]),
+        }[kind]
+        return {"ShardIterator": f"{name} {sum(map(skipped, self.shards[name].records))}"}
 
-    def get_records(self, ShardIterator, Limit):
+    def get_records(self, **request):
         if self.errors:
             raise ClientError({"Error": {"Code": self.errors.pop(0)}}, "GetRecords")
-        name, start = ShardIterator.split()
+        name, start = request["ShardIterator"].split()
         shard = self.shards[name]
         page = shard.records[int(start) : int(start) + 2]
         end = int(start) + len(page)
@@ -177,7 +176,7 @@ def test_child_is_not_read_before_its_parent_was_taken():
     assert next(reading).through == "1"
     assert next(reading).through == SHARD_END
 
-    assert [shard for shard, *_ in kinesis.iterators] == ["parent"]
+    assert [shard for shard, _ in kinesis.iterators] == ["parent"]
     assert sequences(reading) == [2]
 
 
@@ -212,7 +211,8 @@ def test_expired_iterator_is_renewed_without_loss_or_repeat(pages_before):
 def test_expired_iterator_at_the_tip_does_not_move_the_start():
     """An iterator at LATEST that is asked for again would skip what came in the meantime."""
     kinesis = FakeKinesis(a=Shard((1, NOON)))
-    reading = source(kinesis, start={"ShardIteratorType": "LATEST"}, once=False)
+    latest, limits = {"ShardIteratorType": "LATEST"}, BatchLimits(flush_bytes_max=1)
+    reading = source(kinesis, start=latest, once=False, limits=limits)
     original = kinesis.get_records
 
     def arrive_and_expire(**_):
@@ -221,12 +221,13 @@ def test_expired_iterator_at_the_tip_does_not_move_the_start():
         raise ClientError({"Error": {"Code": "ExpiredIteratorException"}}, "GetRecords")
 
     kinesis.get_records = arrive_and_expire
-    threading.Timer(0.2, reading.stop).start()
 
-    assert sequences(reading.batches({})) == [2]
+    assert sequences([next(reading.batches({}))]) == [2]
 
 
-@pytest.mark.parametrize("code", ["AccessDeniedException", "InternalFailure", "KMSDisabledException"])
+@pytest.mark.parametrize(
+    "code", ["AccessDeniedException", "InternalFailure", "KMSDisabledException"]
+)
 def test_refused_read_is_a_source_error_by_its_code(code):
     with pytest.raises(SourceError, match=f"kinesis: {code}") as caught:
         list(source(FakeKinesis([code], a=Shard(1))).batches({}))
@@ -247,8 +248,15 @@ def test_source_that_does_not_read_once_reads_what_comes_later_until_it_is_stopp
 
 
 def test_what_was_read_before_the_stop_is_given():
-    reading = source(FakeKinesis(a=Shard(1, 2)), once=False)
-    threading.Timer(0.1, reading.stop).start()
+    kinesis = FakeKinesis(a=Shard(1, 2))
+    reading = source(kinesis, once=False)
+    original = kinesis.get_records
+
+    def stop_meanwhile(**request):
+        reading.stop()
+        return original(**request)
+
+    kinesis.get_records = stop_meanwhile
 
     assert sequences(reading.batches({})) == [1, 2]
 

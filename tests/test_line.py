@@ -4,13 +4,13 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ARRIVAL_MS, ARRIVAL_TIME, CLUSTER, INSTANCE, SHARD, STREAM, compact, entry
 
 from dastream import line
 from dastream.event import Event, Origin
 from dastream.format.engines import ENGINES
 from dastream.line import Head
 from dastream.record import Position
+from support import ARRIVAL_MS, ARRIVAL_TIME, CLUSTER, INSTANCE, SHARD, STREAM, compact, entry
 
 ENGINE = ENGINES["postgresql"]
 HERE = Origin(
@@ -39,9 +39,7 @@ MORE = st.none() | st.dictionaries(TEXTS, VALUES, min_size=1)
 def as_written(value, *, spaced, ascii_only):
     """The bytes of a JSON value, as some engine might write them."""
     indent, separators = (2, (" ,", " : ")) if spaced else (None, (",", ":"))
-    return json.dumps(
-        value, indent=indent, separators=separators, ensure_ascii=ascii_only
-    ).encode()
+    return json.dumps(value, indent=indent, separators=separators, ensure_ascii=ascii_only).encode()
 
 
 def event(data, origin=HERE):
@@ -152,5 +150,5 @@ def test_head_comes_back():
     "text", [b"", b"text", b"{}", b"[]", b'{"eventId":1}', b'{ "eventId":"0-0"}', b'{"a":1}']
 )
 def test_line_of_another_maker_is_a_value_error(text):
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"\w"):
         line.parse(text)

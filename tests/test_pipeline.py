@@ -1,12 +1,28 @@
-import base64
 import json
-from collections import Counter
 from dataclasses import replace
-from functools import cache
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+
+from dastream.checkpoint import MemoryCheckpoints
+from dastream.decode import Decoder
+from dastream.errors import ConfigError, DecryptError, KeyServiceError, SinkError
+from dastream.pipeline import REFUSED_RECORDS_MAX
+from dastream.sinks.lake import LakeSink
+from dastream.testing import MemorySink, MemorySource, MemoryStorage
+from dastream.transforms import DEFAULT, NamedTransform
+from pipelines import (
+    DAY_MS,
+    EXPECTED_DEAD_LETTERS,
+    EXPECTED_STATEMENTS,
+    GARBAGE,
+    OTHER_SHARD,
+    activity,
+    dead_letters,
+    heartbeat,
+    pipeline,
+    statements,
+    stream,
+)
 from support import (
     ARRIVAL_MS,
     CLUSTER,
@@ -22,72 +38,6 @@ from support import (
     unwrap,
 )
 
-from dastream.checkpoint import MemoryCheckpoints
-from dastream.decode import Decoder
-from dastream.errors import ConfigError, DecryptError, KeyServiceError, SinkError
-from dastream.pipeline import REFUSED_RECORDS_MAX, Pipeline
-from dastream.record import SHARD_END, RecordBatch
-from dastream.sinks.lake import LakeSink
-from dastream.testing import MemorySink, MemorySource, MemoryStorage
-from dastream.transforms import DEFAULT, NamedTransform
-
-OTHER_SHARD = "shardId-000000000001"
-DAY_MS = 86_400_000
-GARBAGE = b"\xff no envelope \n"
-
-
-@cache
-def activity(number):
-    """The data of a record of two entries that one can tell from all others."""
-    return sealed([entry(f"SELECT {number}"), entry(f"SELECT -{number}")])
-
-
-@cache
-def heartbeat():
-    return sealed([HEARTBEAT])
-
-
-@cache
-def stream():
-    """Two shards over two days: activity, with heartbeats and garbage among it."""
-    records = []
-    for shard in (SHARD, OTHER_SHARD):
-        for number in range(1, 16):
-            data = {0: heartbeat(), 3: GARBAGE}.get(number % 5) or activity(number)
-            arrival_ms = ARRIVAL_MS + DAY_MS * (number > 7)
-            records.append(record(data, number, shard=shard, arrival_ms=arrival_ms))
-    return records
-
-
-def pipeline(source, sinks, checkpoints=None, *, unwrap=unwrap, transforms=DEFAULT):
-    if not hasattr(source, "batches"):
-        source = MemorySource(STREAM, source)
-    return Pipeline(
-        source,
-        Decoder(unwrap),
-        transforms,
-        sinks,
-        checkpoints or MemoryCheckpoints(),
-        resource_id=CLUSTER,
-    )
-
-
-class CrashError(Exception):
-    """The process ends here."""
-
-
-class CrashingCheckpoints(MemoryCheckpoints):
-    """Crashes in place of a commit, `commits_left` commits from now."""
-
-    commits_left = None
-
-    def commit(self, stream, shard, through):
-        if self.commits_left == 0:
-            raise CrashError
-        if self.commits_left is not None:
-            self.commits_left -= 1
-        super().commit(stream, shard, through)
-
 
 class FailingSink(MemorySink):
     """Refuses every batch until it is mended."""
@@ -98,36 +48,6 @@ class FailingSink(MemorySink):
         if not self.is_mended:
             raise SinkError("sink: full")
         super().deliver(batch)
-
-
-def statements(storage):
-    """The SQL texts of all delivered lines, and how often."""
-    lines = [
-        line
-        for item in storage.list("events/")
-        for line in gunzip_lines(storage.get(item.key))
-    ]
-    return Counter((m["shardId"], m["commandText"]) for m in map(json.loads, lines))
-
-
-def dead_letters(storage):
-    return Counter(
-        (letter["shardId"], letter["sequenceNumber"], base64.b64decode(letter["data"]))
-        for item in storage.list("dead-letter/")
-        for letter in map(json.loads, gunzip_lines(storage.get(item.key)))
-    )
-
-
-EXPECTED_STATEMENTS = Counter(
-    (shard, f"SELECT {sign}{number}")
-    for shard in (SHARD, OTHER_SHARD)
-    for number in range(1, 16)
-    for sign in ("", "-")
-    if number % 5 not in {0, 3}
-)
-EXPECTED_DEAD_LETTERS = Counter(
-    (shard, str(number), GARBAGE) for shard in (SHARD, OTHER_SHARD) for number in (3, 8, 13)
-)
 
 
 def test_everything_is_delivered_dropped_by_name_or_a_dead_letter():
@@ -201,134 +121,6 @@ def test_trouble_with_kms_delivers_and_commits_nothing_of_the_batch():
     assert (sink.batches, checkpoints.progress(STREAM)) == ({}, {})
 
 
-def run_to_the_end(storage, attempts):
-    """Runs that each crash after some commits, with batches of their own size; then one to the end."""
-    checkpoints = CrashingCheckpoints()
-    for batch_records_max, commits_left in attempts:
-        checkpoints.commits_left = commits_left
-        source = MemorySource(STREAM, stream(), batch_records_max=batch_records_max)
-        try:
-            pipeline(source, [LakeSink(storage)], checkpoints).run()
-        except CrashError:
-            continue
-    checkpoints.commits_left = None
-    pipeline(stream(), [LakeSink(storage)], checkpoints).run()
-    return checkpoints
-
-
-@given(
-    st.lists(st.tuples(st.integers(1, 12), st.integers(0, 6)), max_size=8),
-)
-def test_whatever_crashes_between_delivery_and_commit_nothing_is_lost_or_comes_twice(attempts):
-    checkpoints = run_to_the_end(storage := MemoryStorage(), attempts)
-
-    assert statements(storage) == EXPECTED_STATEMENTS
-    assert dead_letters(storage) == EXPECTED_DEAD_LETTERS
-    assert checkpoints.progress(STREAM) == {SHARD: "15", OTHER_SHARD: "15"}
-
-
-@pytest.mark.parametrize("batch_records_max", [1, 2, 3, 100])
-def test_batch_that_was_delivered_but_not_committed_is_formed_again(batch_records_max):
-    sink, checkpoints = MemorySink(), CrashingCheckpoints()
-    checkpoints.commits_left = 0
-    records = [record(activity(number), number) for number in range(1, 8)]
-    with pytest.raises(CrashError):
-        pipeline(MemorySource(STREAM, records, batch_records_max=5), [sink], checkpoints).run()
-    held = dict(sink.batches)
-    checkpoints.commits_left = None
-
-    source = MemorySource(STREAM, records, batch_records_max=batch_records_max)
-    pipeline(source, [sink], checkpoints).run()
-
-    assert list(sink.batches.values())[0] is list(held.values())[0]
-    assert sorted(e.columns.statement for e in sink.events) == sorted(
-        f"SELECT {sign}{number}" for number in range(1, 8) for sign in ("", "-")
-    )
-
-
-def test_sinks_that_were_filled_together_go_on_together():
-    first, second = MemorySink(), MemorySink()
-    records = [record(activity(number), number) for number in (1, 2, 3)]
-    pipeline(MemorySource(STREAM, records, batch_records_max=2), [first]).run()
-
-    pipeline(records, [first, second]).run()
-
-    assert [b.through for b in second.batches.values()] == ["2", "3"]
-    assert first.batches.keys() == second.batches.keys()
-
-
-def test_sinks_that_hold_different_batches_under_one_name_are_refused():
-    first, second = MemorySink(), MemorySink()
-    records = [record(activity(number), number) for number in (1, 2, 3)]
-    pipeline(MemorySource(STREAM, records, batch_records_max=1), [first]).run()
-    pipeline(MemorySource(STREAM, records, batch_records_max=2), [second]).run()
-
-    with pytest.raises(SinkError, match="different batches under one name"):
-        pipeline(records, [first, second]).run()
-
-
-def test_lake_of_many_small_batches_is_recognised_without_its_state():
-    """The state was lost: what is held reaches over thousands of batches."""
-    records = [record(GARBAGE, number) for number in range(1, 3001)]
-    sink = MemorySink()
-    pipeline(MemorySource(STREAM, records, batch_records_max=1), [sink]).run()
-
-    pipeline(MemorySource(STREAM, records, batch_records_max=5000), [sink]).run()
-
-    assert len(sink.batches) == 3000
-
-
-def test_batch_that_is_held_further_than_the_stream_reaches_stops():
-    records = [record(activity(number), number) for number in (1, 2, 3)]
-    pipeline(records, [sink := MemorySink()]).run()
-
-    with pytest.raises(SinkError, match="held further than the stream reaches"):
-        pipeline(records[:2], [sink]).run()
-
-
-def test_recreated_stream_with_other_records_under_the_same_numbers_stops():
-    pipeline([record(activity(1), 1)], [sink := MemorySink()]).run()
-
-    with pytest.raises(SinkError, match="other records"):
-        pipeline([record(activity(2), 1)], [sink]).run()
-
-    assert len(sink.events) == 2
-
-
-class EndedShard(MemorySource):
-    """A source whose shard ends after its records."""
-
-    def batches(self, progress):
-        last = progress.get(SHARD)
-        for batch in super().batches(progress):
-            last = batch.through
-            yield batch
-        yield RecordBatch(self.stream, SHARD, last, SHARD_END, ())
-
-
-def test_end_of_a_shard_is_committed():
-    checkpoints = MemoryCheckpoints()
-    source = EndedShard(STREAM, [record(activity(1))])
-
-    counters = pipeline(source, [sink := MemorySink()], checkpoints).run()
-
-    assert checkpoints.progress(STREAM) == {SHARD: SHARD_END}
-    assert (len(sink.batches), counters.records) == (1, 1)
-
-
-@pytest.mark.parametrize("batch_records_max", [1, 2, 100])
-def test_end_of_a_shard_comes_after_a_batch_that_is_formed_again(batch_records_max):
-    records = [record(activity(number), number) for number in (1, 2, 3)]
-    pipeline(MemorySource(STREAM, records, batch_records_max=2), [sink := MemorySink()]).run()
-    checkpoints = MemoryCheckpoints()
-    source = EndedShard(STREAM, records, batch_records_max=batch_records_max)
-
-    pipeline(source, [sink], checkpoints).run()
-
-    assert checkpoints.progress(STREAM) == {SHARD: SHARD_END}
-    assert len(sink.events) == 6
-
-
 def test_stopped_run_delivers_what_was_read_and_ends_without_error():
     sink, checkpoints = MemorySink(), MemoryCheckpoints()
     records = [record(activity(number), number) for number in range(1, 10)]
@@ -345,23 +137,6 @@ def test_stopped_run_delivers_what_was_read_and_ends_without_error():
     through = checkpoints.progress(STREAM)[SHARD]
     assert [batch.through for batch in sink.batches.values()][-1] == through
     assert int(through) < 9
-
-
-def test_run_that_is_stopped_while_it_waits_for_a_held_batch_ends_without_error():
-    records = [record(activity(number), number) for number in (1, 2, 3)]
-    pipeline(records, [sink := MemorySink()]).run()
-    checkpoints = MemoryCheckpoints()
-    running = pipeline(MemorySource(STREAM, records, batch_records_max=1), [sink], checkpoints)
-    extent = sink.extent
-
-    def stop_when_asked(name):
-        running.stop()
-        return extent(name)
-
-    sink.extent = stop_when_asked
-    running.run()
-
-    assert checkpoints.progress(STREAM) == {}
 
 
 def poison(number):

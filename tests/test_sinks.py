@@ -5,7 +5,6 @@ import subprocess
 from collections import Counter
 
 import pytest
-from support import CLUSTER, DAY, SHARD, compact, entry, gunzip_lines, record
 
 from dastream import dead_letter, line
 from dastream.errors import ConfigError, EnvelopeError, SinkError
@@ -17,6 +16,7 @@ from dastream.sinks.jsonl import RECEIPT_BYTES_MAX, Receipt
 from dastream.sinks.lake import LakeSink
 from dastream.storage import open_storage
 from dastream.testing import MemorySink, MemoryStorage
+from support import CLUSTER, DAY, SHARD, compact, entry, gunzip_lines, record
 
 BUCKET = "a-lake"
 RECORDS = [record(b"first", 1), record(b"second", 2)]
@@ -201,7 +201,9 @@ def test_dead_letter_line_keeps_the_original_bytes():
 
 
 def test_dead_letter_line_of_a_record_without_position():
-    letter = json.loads(dead_letter.write(DeadLetter(RECORDS[0]._replace(position=None), DEAD_LETTER.error)))
+    letter = json.loads(
+        dead_letter.write(DeadLetter(RECORDS[0]._replace(position=None), DEAD_LETTER.error))
+    )
 
     assert (letter["stream"], letter["shardId"], letter["sequenceNumber"]) == (None, None, None)
 
@@ -255,4 +257,3 @@ def test_unusable_url_is_a_config_error(aws, url):
         open_sink(url)
 
     assert caught.value.hint
-

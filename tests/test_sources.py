@@ -3,12 +3,12 @@
 import itertools
 
 import pytest
-from support import ARRIVAL_MS
 
 from dastream.errors import ConfigError
 from dastream.record import SHARD_END, Position, Record, is_reached, utc_day
 from dastream.sources import BatchLimits, open_source
 from dastream.testing import MemorySource
+from support import ARRIVAL_MS
 
 SHARDS = ("shardId-000000000000", "shardId-000000000001")
 DAY_MS = 86_400_000

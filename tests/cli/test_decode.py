@@ -5,6 +5,11 @@ import subprocess
 import sys
 
 import pytest
+
+from dastream import line
+from dastream.cli.app import run_app
+from dastream.decode import Decoder
+from dastream.record import Record
 from support import (
     CLUSTER,
     CONTEXT,
@@ -16,11 +21,6 @@ from support import (
     envelope,
     sealed,
 )
-
-from dastream import line
-from dastream.cli.app import run_app
-from dastream.decode import Decoder
-from dastream.record import Record
 
 GOOD = sealed([HEARTBEAT, entry("SELECT 1", dbUserName="rdsadmin"), entry("SELECT 'ü'")])
 POISON = sealed([entry()], data_key=bytes(32))
@@ -135,7 +135,10 @@ def test_trouble_with_kms_ends_the_command(aws, records_file, capfd):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--resource-id", "my-cluster"], "resource id: neither cluster-… nor db-…"),
+        (
+            ["--resource-id", "my-cluster", "--data-keys", "{dir}/none.json"],
+            "resource id: neither cluster-… nor db-…",
+        ),
         ([], "decode: the resource id is missing"),
         (["--data-keys", "{dir}/no.json"], "No such file"),
         (["--data-keys", "{dir}/list.json"], "not a JSON object of strings"),
@@ -145,9 +148,9 @@ def test_trouble_with_kms_ends_the_command(aws, records_file, capfd):
     ],
 )
 def test_wrong_usage_ends_before_anything_is_read(
-    tmp_path, records_file, capfd, monkeypatch, arguments, message
+    tmp_path, records_file, capfd, arguments, message
 ):
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    (tmp_path / "none.json").write_text("{}")
     (tmp_path / "list.json").write_text("[]")
     (tmp_path / "binary.json").write_bytes(b'{"\xff": "x"}')
     (tmp_path / "short.json").write_text('{"aw==": "aw=="}')

@@ -4,11 +4,11 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import HEARTBEAT, compact, entry, shared
 
 from dastream.event import Columns, Event, Origin
 from dastream.format.engines import ENGINES, recognise
 from dastream.transforms.filters import is_activity, is_no_service_user
+from support import HEARTBEAT, compact, entry, shared
 
 every_engine = pytest.mark.parametrize("engine", ENGINES.values(), ids=lambda e: e.name)
 
@@ -249,7 +249,9 @@ def test_nulls_between_bind_values_stay_in_their_place(engine):
 
 
 @every_engine
-@pytest.mark.parametrize("value", [b"5", b'"text"', b"[]", b"null", b'{"pid":' + b"9" * 5000 + b"}"])
+@pytest.mark.parametrize(
+    "value", [b"5", b'"text"', b"[]", b"null", b'{"pid":' + b"9" * 5000 + b"}"]
+)
 def test_entry_that_is_no_object_of_known_values_is_one_misfit(engine, value):
     assert engine.columns(value) in [
         Columns(misfits=("entry",)),

@@ -1,10 +1,10 @@
 import json
 
 import pytest
-from support import compact, encrypt, envelope
 
 from dastream.errors import EnvelopeError
 from dastream.format.envelope import ENVELOPE_BYTES_MAX, KEY_BYTES_MAX, parse
+from support import compact, encrypt, envelope
 
 MESSAGE = encrypt(b"text")
 

@@ -3,9 +3,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import compact
 
 from dastream.format.engines.values import Values
+from support import compact
 
 TIME_US = 1_558_658_389_940_668
 SECOND_US = 1_558_658_389_000_000

@@ -15,7 +15,7 @@ from dastream.errors import ConfigError
 from dastream.event import Event, Origin
 from dastream.format.engines import ENGINES
 from dastream.local import demo
-from dastream.local.postgres import _find
+from dastream.local.postgres_programs import find_programs
 from dastream.local.workload import SCRIPT, Sent, Statement
 
 PASSWORD = b"secret"
@@ -40,7 +40,7 @@ def server_directories():
 def done(request, tmp_path_factory):
     """A demo that has run: its directory and its result. It left no process and no server."""
     try:
-        _find(request.param)
+        find_programs(request.param)
     except ConfigError as error:
         if os.environ.get("DASTREAM_REQUIRE_ALL") == "1":
             raise

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from dastream.activity.command import Command
 from dastream.activity.entry import Entry
 from dastream.activity.log_row import Audit, Completed, Row, parse_audit, times
-from dastream.activity.redact import MASK, SecretFunctions, conceal, is_cut
+from dastream.activity.redact import MASK, SecretFunctions, conceal
 from dastream.activity.session import Session
 from dastream.activity.statement_trail import PORTALS_MAX, StatementTrail
 
@@ -36,10 +36,11 @@ _CUT_BY_PGAUDIT = f" {MASK}"
 
 
 class _Pending(NamedTuple):
-    """An entry, with its text as pgaudit wrote it."""
+    """An entry, its text as pgaudit wrote it, and whether that has been cut."""
 
     entry: Entry
     sql: str
+    is_cut: bool
 
     def is_of(self, sql: str | None) -> bool:
         """Whether this is about the client's statement itself, and not one inside it."""
@@ -88,7 +89,7 @@ class AuditTrail(StatementTrail):
         line = parse_audit(row.message)
         if line is None or line.command == _NO_COMMAND or self._is_repeated(line):
             return []
-        one = _Pending(self._entry(row, line), line.text)
+        one = self._begin(row, line)
         for awaited in self._awaited:
             if one.is_of(awaited.done.text) and not one.is_call:
                 awaited.is_audited = True
@@ -114,19 +115,11 @@ class AuditTrail(StatementTrail):
     def failed(self, row: Row) -> list[Entry]:
         """Entries for a row of severity ERROR or above."""
         earlier = self._give_up()
-        started = self._started(row)
-        if started is not None:
-            entry = self._failure(row, started.entry.statement_id)
-            self._pending.remove(started)
-            return earlier + self._conceal([entry, *self._finish_pending()])
-        last = self._pending[-1] if self._pending else None
-        if last is not None and (last.is_call or not last.is_of(row.statement)):
-            # What has been written is from inside the statement that failed.
-            statement_id, substatement_id = last.entry.statement_id, last.entry.substatement_id + 1
-        else:
-            statement_id, substatement_id = self.session.next_statement(), 1
-        entry = self._failure(row, statement_id, substatement_id)
-        return earlier + self._conceal([*self._finish_pending(), entry])
+        statement_id, substatement_id = self._failed_ids(row)
+        redacted = self._redact_failed(row)
+        entry = self._failure(row, redacted, statement_id, substatement_id)
+        self._pending.append(_Pending(entry, row.statement or "", redacted.is_cut))
+        return earlier + self._finish_pending()
 
     def flush(self) -> list[Entry]:
         """Entries that have waited for another row of the log, when none is to come."""
@@ -143,10 +136,10 @@ class AuditTrail(StatementTrail):
         self._seen.add(key)
         return is_repeated
 
-    def _entry(self, row: Row, line: Audit) -> Entry:
-        text, values = self._redact(line.text, line.values)
+    def _begin(self, row: Row, line: Audit) -> _Pending:
+        redacted = self._redact(line.text, line.values)
         is_dml = line.command in _DML and line.category in ("READ", "WRITE")
-        return self.session.entry(
+        entry = self.session.entry(
             row,
             Command(line.command, line.category),
             times(row.timestamp),
@@ -155,9 +148,10 @@ class AuditTrail(StatementTrail):
             object_type=line.object_type or None,
             object_name=line.object_name or None,
             row_count=line.rows if is_dml else None,
-            command_text=text,
-            param_list=values,
+            command_text=redacted.text,
+            param_list=redacted.values,
         )
+        return _Pending(entry, line.text, redacted.is_cut)
 
     def _give_up(self, *, keep_named: bool = False) -> list[Entry]:
         """Entries for completed statements that pgaudit has left out for good."""
@@ -173,12 +167,19 @@ class AuditTrail(StatementTrail):
         self._awaited = kept[-PORTALS_MAX:]
         return entries
 
-    def _started(self, row: Row) -> _Pending | None:
-        """The row that pgaudit wrote before it ran the statement that now has failed."""
+    def _failed_ids(self, row: Row) -> tuple[int, int]:
+        """The numbers of a statement that has failed, in place of a row that tells its start."""
         for one in reversed(self._pending):
             if one.entry.command in _WRITTEN_FIRST and one.is_of(row.statement):
-                return one if one.entry.command == row.ps else None
-        return None
+                if one.entry.command != row.ps:
+                    break
+                self._pending.remove(one)
+                return one.entry.statement_id, 1
+        last = self._pending[-1] if self._pending else None
+        if last is not None and (last.is_call or not last.is_of(row.statement)):
+            # What has been written is from inside the statement that failed.
+            return last.entry.statement_id, last.entry.substatement_id + 1
+        return self.session.next_statement(), 1
 
     def _finish_pending(self, done: Completed | None = None) -> list[Entry]:
         pending, self._pending = self._pending, []
@@ -194,18 +195,18 @@ class AuditTrail(StatementTrail):
             if done is not None and one.is_of(done.text):
                 one.entry.start_time, one.entry.log_time = done.start, done.end
                 _restore_nulls(one.entry, done)
-        return self._conceal([one.entry for one in pending])
+        return self._conceal(pending)
 
-    def _conceal(self, entries: list[Entry]) -> list[Entry]:
-        """Mask the statements that have set a credential inside, as a function call can."""
-        for entry in entries:
-            if is_cut(entry.command_text or ""):
-                self._concealed_id = entry.statement_id
-        for entry in entries:
-            if entry.statement_id == self._concealed_id and entry.command_text is not None:
-                entry.command_text = conceal(entry.command_text)
-                entry.param_list = [MASK for _ in entry.param_list]
-        return entries
+    def _conceal(self, pending: list[_Pending]) -> list[Entry]:
+        """The entries, masked if their statement has set a credential inside, as a call can."""
+        for one in pending:
+            if one.is_cut:
+                self._concealed_id = one.entry.statement_id
+        for entry, sql, is_cut in pending:
+            if entry.statement_id == self._concealed_id and not is_cut:
+                entry.command_text, entry.param_list, _ = conceal(sql, entry.param_list)
+                entry.error_message = entry.error_message and MASK
+        return [one.entry for one in pending]
 
 
 def _restore_nulls(entry: Entry, done: Completed) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from pathlib import Path
@@ -12,8 +13,11 @@ from dastream.activity.log_tail import LogTail
 from dastream.activity.postgres_log import LogReader, Mode
 from dastream.activity.publisher import Counters, Publisher
 from dastream.activity.seal import Sealer
+from dastream.errors import ConfigError
 
 __all__ = ["Emitter"]
+
+_log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.05
 SETTLE_SECONDS = 0.3
@@ -96,7 +100,9 @@ class Emitter:
         return 0 if self._tail is None else self._tail.cut
 
     def start(self) -> None:
-        """Begin to publish; returns at once."""
+        """Begin to publish; returns at once. Raises ConfigError without a log directory."""
+        if not self._log_directory.is_dir():
+            raise ConfigError("activity: the log directory is not there")
         self._tail = LogTail(self._log_directory, start=self._start_at)
         self._thread = threading.Thread(target=self._run, args=(self._tail,), name="emitter")
         self._thread.start()
@@ -116,6 +122,7 @@ class Emitter:
             self._drain(tail)
         except Exception as error:  # noqa: BLE001 - raised again by stop
             self._error = error
+            _log.error("activity: the emitter has stopped (%s)", type(error).__name__)
         finally:
             tail.close()
 

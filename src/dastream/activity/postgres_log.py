@@ -34,9 +34,9 @@ _CONNECT = Command("CONNECT", "MISC")
 _DISCONNECT = Command("DISCONNECT", "MISC")
 _AUTH_FAILURE = Command("AUTH FAILURE", "MISC")
 _APPLICATION_NAME = re.compile(r" application_name=(.*?)(?: SSL enabled \(.*| GSS \(.*)?\Z")
+_KIND_CHARS = 64  # more than the longest beginning that is looked for
 # Two rows of a statement in the extended protocol that its third, execute, says again. Looked
 # for where the message begins, so that no text of a client is taken for one.
-_KIND_CHARS = 32  # more than the longest beginning that is looked for
 _MESSAGE = b'"message":"'
 _PREPARING = (b"parse ", b"bind ")
 
@@ -104,7 +104,7 @@ class LogReader:
                 return client.trail.audited(row)
             case "duration":
                 return client.trail.completed(row)
-            case "connection authorized":
+            case "connection authorized" | "replication connection authorized":
                 row.application_name = _application_name(row.message)
                 return [_login(row, client, _CONNECT)]
             case "disconnection":

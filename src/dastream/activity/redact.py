@@ -27,14 +27,15 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from dastream.activity.sql import Opaque, lowered, opaque, outline
 
 __all__ = [
     "MASK",
+    "Redacted",
     "SecretFunctions",
     "conceal",
-    "is_cut",
     "is_suspicious",
     "redact",
     "redact_message",
@@ -97,26 +98,32 @@ def is_suspicious(text: str) -> bool:
     return _HINTS.search(_squeezed(text)) is not None
 
 
+class Redacted(NamedTuple):
+    """The text and the bind values of a statement, and whether a credential was cut out."""
+
+    text: str
+    values: list[str | None]
+    is_cut: bool
+
+
 def redact(sql: str) -> str:
     """The text of a statement or query string, cut before the first credential in it."""
-    cut = _cut(sql) if is_suspicious(sql) else None
+    cut = _find_cut(sql)
     return sql if cut is None else _masked(sql, cut)
 
 
-def redact_statement(
-    sql: str, values: Sequence[str | None], *messages: str | None
-) -> tuple[str, list[str | None]]:
-    """The text of a statement and its bind values, without credentials.
+def redact_statement(sql: str, values: Sequence[str | None], *messages: str | None) -> Redacted:
+    """A statement without credentials.
 
     `messages` are what the server says about the statement: they may quote SQL that ran inside
     it, and if that sets a credential, the statement holds it.
     """
-    text = redact(sql)
-    if any(message and is_cut(redact_message(message)) for message in messages):
-        text = conceal(text)
-    if is_cut(text):
-        return text, [MASK for _ in values]
-    return text, redact_values(sql, values) if values else []
+    cut = _find_cut(sql)
+    if any(message and redact_message(message) != message for message in messages):
+        cut = min(_first_value(sql), len(sql) if cut is None else cut)
+    if cut is not None:
+        return Redacted(_masked(sql, cut), [MASK for _ in values], is_cut=True)
+    return Redacted(sql, redact_values(sql, values) if values else [], is_cut=False)
 
 
 class SecretFunctions:
@@ -145,23 +152,20 @@ class SecretFunctions:
 def redact_values(sql: str, values: Sequence[str | None]) -> list[str | None]:
     """The bind values of a statement: all masked if they and it make a credential."""
     quoted = " ".join(_quoted(value) for value in values if value)
-    return [MASK for _ in values] if is_cut(redact(f"{sql}\n;{quoted}")) else list(values)
+    is_secret = _find_cut(f"{sql}\n;{quoted}") is not None
+    return [MASK for _ in values] if is_secret else list(values)
 
 
 def redact_message(message: str) -> str:
     """A message of the server: masked if it quotes a credential."""
     # Messages quote with double quotes, which would pass for quoted identifiers.
-    return MASK if is_cut(redact(_quoted(message.replace('"', " ")))) else message
+    is_secret = _find_cut(_quoted(message.replace('"', " "))) is not None
+    return MASK if is_secret else message
 
 
-def conceal(sql: str) -> str:
-    """The text up to its first value, for a statement that is known to set a credential."""
-    return sql if is_cut(sql) else _masked(sql, _first_value(sql))
-
-
-def is_cut(text: str) -> bool:
-    """Whether the end of the text has been masked."""
-    return text.endswith(MASK)
+def conceal(sql: str, values: Sequence[str | None] = ()) -> Redacted:
+    """A statement that is known to set a credential, up to its first value."""
+    return Redacted(_masked(sql, _first_value(sql)), [MASK for _ in values], is_cut=True)
 
 
 def _quoted(text: str) -> str:
@@ -180,6 +184,10 @@ def _squeezed(text: str) -> bytes:
 def _first_value(sql: str) -> int:
     first = _FIRST_VALUE.search(sql)
     return first.start() if first else len(sql)
+
+
+def _find_cut(sql: str) -> int | None:
+    return _cut(sql) if is_suspicious(sql) else None
 
 
 def _cut(sql: str, depth: int = 0) -> int | None:

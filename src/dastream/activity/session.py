@@ -7,6 +7,7 @@ from typing import Any
 from dastream.activity.command import Command
 from dastream.activity.entry import Entry, Server
 from dastream.activity.log_row import Row
+from dastream.activity.redact import redact_message
 
 __all__ = ["Session"]
 
@@ -25,6 +26,8 @@ class Session:
         self.exit_message: str | None = None
         self.statement_id = 1
         self._server = server
+        self._names: tuple[str | None, ...] = ()
+        self._shown: list[str | None] = []
 
     @property
     def statements(self) -> int:
@@ -40,6 +43,8 @@ class Session:
         self, row: Row, command: Command, times: tuple[str, str], statement_id: int, **members: Any
     ) -> Entry:
         """An entry for what the row tells, by the client that the row names."""
+        self._take_names(row)
+        user, database, application = self._shown
         is_local = row.remote_host in (None, "[local]")
         return Entry(
             start_time=times[0],
@@ -47,15 +52,22 @@ class Session:
             statement_id=statement_id,
             command=command.tag,
             class_=command.category,
-            database_name=row.dbname,
-            db_user_name=row.user,
+            database_name=database,
+            db_user_name=user,
             remote_host=row.remote_host,
             remote_port=None if row.remote_port is None else str(row.remote_port),
             session_id=row.session_id,
             pid=row.pid,
-            client_application=row.application_name,
+            client_application=application,
             server_version=self._server.version,
             server_host=self._server.host,
             net_protocol="Unix" if is_local else "TCP",
             **members,
         )
+
+    def _take_names(self, row: Row) -> None:
+        # What a client puts into the wrong place of a connection string comes here.
+        names = (row.user, row.dbname, row.application_name)
+        if names != self._names:
+            self._names = names
+            self._shown = [name and redact_message(name) for name in names]

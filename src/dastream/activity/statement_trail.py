@@ -14,9 +14,9 @@ from dastream.activity.entry import Entry
 from dastream.activity.log_row import Completed, Row, bound_values, parse_completed, times
 from dastream.activity.redact import (
     MASK,
+    Redacted,
     SecretFunctions,
     conceal,
-    is_cut,
     redact_message,
     redact_statement,
 )
@@ -50,21 +50,20 @@ class StatementTrail:
 
     def failed(self, row: Row) -> list[Entry]:
         """Entries for a row of severity ERROR or above."""
-        return [self._failure(row, self.session.next_statement())]
+        return [self._failure(row, self._redact_failed(row), self.session.next_statement())]
 
     def flush(self) -> list[Entry]:
         """Entries that have waited for another row of the log, when none is to come."""
         return []
 
-    def _redact(
-        self, sql: str, values: list[str | None], *messages: str | None
-    ) -> tuple[str, list[str | None]]:
-        text, values = redact_statement(sql, values, *messages)
-        if any(one and self._functions.are_called(one) for one in (sql, *messages)):
-            text, values = conceal(text), [MASK for _ in values]
-        if is_cut(text):
+    def _redact(self, sql: str, values: list[str | None], *messages: str | None) -> Redacted:
+        redacted = redact_statement(sql, values, *messages)
+        texts = (sql, *messages)
+        if not redacted.is_cut and any(one and self._functions.are_called(one) for one in texts):
+            redacted = conceal(sql, values)
+        if redacted.is_cut:
             self._functions.learn(sql)
-        return text, values
+        return redacted
 
     def _parse(self, row: Row) -> Completed | None:
         done = parse_completed(row)
@@ -83,34 +82,38 @@ class StatementTrail:
             found = commands(done.text, tag_of(row.ps))
         # The detail of EXECUTE is what was prepared.
         prepared = None if done.values else row.detail
-        text, values = self._redact(done.text, done.values, prepared)
+        redacted = self._redact(done.text, done.values, prepared)
         return [
             self.session.entry(
                 row,
                 command,
                 (done.start, done.end),
                 self.session.next_statement(),
-                command_text=text,
-                param_list=values,
+                command_text=redacted.text,
+                param_list=redacted.values,
             )
             for command in found
         ]
 
-    def _failure(self, row: Row, statement_id: int, substatement_id: int = 1) -> Entry:
-        sql = row.statement
-        inside = (row.internal_query, row.context, row.message)
-        text, values = self._redact(sql or "", bound_values(row.context), *inside)
+    def _failure(
+        self, row: Row, redacted: Redacted, statement_id: int, substatement_id: int = 1
+    ) -> Entry:
+        sql = row.statement or ""
         return self.session.entry(
             row,
-            failed_command(sql or "", tag_of(row.ps) or (None if sql else row.ps)),
+            failed_command(sql, tag_of(row.ps) or (None if sql else row.ps)),
             times(row.timestamp),
             statement_id,
             substatement_id=substatement_id,
-            command_text=text if sql is not None else None,
-            param_list=values,
-            error_message=MASK if is_cut(text) else redact_message(row.message),
+            command_text=redacted.text or None,
+            param_list=redacted.values,
+            error_message=MASK if redacted.is_cut else redact_message(row.message),
             exit_code=row.state_code,
         )
+
+    def _redact_failed(self, row: Row) -> Redacted:
+        inside = (row.internal_query, row.context, row.message)
+        return self._redact(row.statement or "", bound_values(row.context), *inside)
 
 
 def _key(name: str, done: Completed) -> int:

@@ -1,0 +1,252 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from dastream.checkpoint import SqliteCheckpoints
+from dastream.cli.app import run_app
+from dastream.storage import open_storage
+from support import CLUSTER, CONTEXT, HEARTBEAT, STREAM, entry, gunzip_lines, sealed
+
+GARBAGE = b"no envelope"
+
+
+class Stream:
+    """A stream on the endpoint with a key that KMS knows."""
+
+    def __init__(self, aws, name=STREAM):
+        self.name = name
+        self.url = f"kinesis://{name}"
+        self.kinesis = aws.client("kinesis")
+        self.kinesis.create_stream(StreamName=name, ShardCount=2)
+        kms = aws.client("kms")
+        kms_key_id = kms.create_key()["KeyMetadata"]["KeyId"]
+        self.key = kms.generate_data_key(
+            KeyId=kms_key_id, KeySpec="AES_256", EncryptionContext=CONTEXT
+        )
+
+    def put(self, data, shard=0):
+        self.kinesis.put_record(
+            StreamName=self.name,
+            Data=data,
+            PartitionKey="p",
+            ExplicitHashKey=str(shard * 2**127),
+        )
+
+    def put_entries(self, *entries, shard=0):
+        data_key, key = self.key["Plaintext"], self.key["CiphertextBlob"]
+        self.put(sealed(entries, data_key=data_key, key=key), shard)
+
+    def put_statements(self, numbers):
+        for number in numbers:
+            self.put_entries(entry(f"SELECT {number}"), shard=number % 2)
+
+
+@pytest.fixture
+def stream(aws):
+    made = Stream(aws)
+    yield made
+    made.kinesis.delete_stream(StreamName=made.name)
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return (tmp_path / "lake").as_uri()
+
+
+@pytest.fixture
+def state(tmp_path):
+    return f"sqlite://{tmp_path}/state.sqlite"
+
+
+def statements(url):
+    """The SQL texts of all delivered lines, and how often."""
+    storage = open_storage(url)
+    lines = [
+        line for item in storage.list("events/") for line in gunzip_lines(storage.get(item.key))
+    ]
+    return Counter(json.loads(line)["commandText"] for line in lines)
+
+
+def expected(numbers):
+    return Counter(f"SELECT {number}" for number in numbers)
+
+
+def run_once(stream, lake, state, *options):
+    return run_app(
+        ["run", "--source", stream.url, "--sink", lake, "--state", state, "--once", *options]
+    )
+
+
+def last_counters(err):
+    return json.loads(err.splitlines()[-1])
+
+
+def test_once_delivers_every_shard_to_its_tip(stream, lake, state, capsys):
+    stream.put_statements(range(10))
+    stream.put_entries(HEARTBEAT)
+
+    assert run_once(stream, lake, state) == 0
+
+    assert statements(lake) == expected(range(10))
+    counters = last_counters(capsys.readouterr().err)
+    assert {name: counters[name] for name in ("records", "events", "dropped", "deadLetters")} == {
+        "records": 11,
+        "events": 10,
+        "dropped": {"heartbeats": 1},
+        "deadLetters": {},
+    }
+    assert (counters["keyHits"], counters["keyMisses"]) == (10, 1)
+
+
+def test_next_run_goes_on_where_the_last_one_ended(stream, lake, state):
+    stream.put_statements(range(5))
+    assert run_once(stream, lake, state) == 0
+    stream.put_statements(range(5, 10))
+    assert run_once(stream, lake, state) == 0
+    assert run_once(stream, lake, state) == 0
+
+    assert statements(lake) == expected(range(10))
+
+
+def test_dead_letters_end_with_3_and_keep_their_bytes(stream, lake, state, capsys):
+    stream.put_statements(range(2))
+    stream.put(GARBAGE)
+
+    assert run_once(stream, lake, state) == 3
+
+    assert statements(lake) == expected(range(2))
+    assert last_counters(capsys.readouterr().err)["deadLetters"] == {"EnvelopeError": 1}
+    storage = open_storage(lake)
+    (item,) = storage.list("dead-letter/")
+    (letter,) = gunzip_lines(storage.get(item.key))
+    assert json.loads(letter)["data"] == "bm8gZW52ZWxvcGU="
+
+
+def test_several_sinks_get_the_same(stream, lake, state, aws):
+    aws.client("s3").create_bucket(Bucket="a-lake")
+    stream.put_statements(range(4))
+
+    assert run_once(stream, lake, state, "--sink", "s3://a-lake/activity") == 0
+
+    assert statements("s3://a-lake/activity") == statements(lake) == expected(range(4))
+
+
+def test_transforms_can_be_chosen(stream, lake, state):
+    stream.put_entries(HEARTBEAT, entry("SELECT 1", dbUserName="rdsadmin"))
+
+    assert run_once(stream, lake, state, "--transforms", "heartbeats") == 0
+
+    assert statements(lake) == expected([1])
+
+
+def test_stream_of_another_name_needs_the_resource_id(aws, lake, state, capsys):
+    stream = Stream(aws, "copied")
+    stream.put_statements(range(2))
+
+    assert run_once(stream, lake, state) == 2
+    assert "--resource-id" in capsys.readouterr().err
+    assert run_once(stream, lake, state, "--resource-id", CLUSTER) == 0
+    assert statements(lake) == expected(range(2))
+
+
+def test_state_lies_in_the_users_state_directory_by_default(stream, lake, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "100% mine"))
+    stream.put_statements(range(2))
+
+    assert run_app(["run", "--source", stream.url, "--sink", lake, "--once"]) == 0
+
+    store = SqliteCheckpoints(tmp_path / "100% mine" / "dastream" / f"{STREAM}.sqlite")
+    assert store.progress(STREAM)
+    store.close()
+
+
+def test_second_consumer_of_the_state_is_refused(stream, lake, state, tmp_path, capsys):
+    held = SqliteCheckpoints(tmp_path / "state.sqlite")
+
+    assert run_once(stream, lake, state) == 2
+
+    assert "another consumer uses this file" in capsys.readouterr().err
+    held.close()
+
+
+def test_stream_that_is_not_there_ends_with_1(aws, lake, state, capsys):
+    missing = ["run", "--source", "kinesis://aws-rds-das-cluster-NONE", "--sink", lake]
+
+    assert run_app([*missing, "--state", state]) == 1
+
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        "error: kinesis: no such stream",
+        "hint: check the name and the region; an activity stream that was stopped is deleted",
+    ]
+
+
+def test_sink_that_fails_ends_with_1_and_the_next_run_delivers(stream, lake, state, aws, capsys):
+    stream.put_statements(range(3))
+
+    assert run_once(stream, "s3://not-there-yet", state) == 1
+    assert "error: s3: cannot read an object (NoSuchBucket)" in capsys.readouterr().err
+
+    aws.client("s3").create_bucket(Bucket="not-there-yet")
+    assert run_once(stream, "s3://not-there-yet", state) == 0
+    assert statements("s3://not-there-yet") == expected(range(3))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--source", "file:///x", "--sink", "file:///tmp/x"],
+        ["--source", f"kinesis://{STREAM}", "--sink", "ftp://x"],
+        ["--source", f"kinesis://{STREAM}", "--sink", "file:///tmp/x", "--state", "s3://b"],
+        ["--source", f"kinesis://{STREAM}", "--sink", "file:///tmp/x", "--transforms", "none"],
+        ["--source", f"kinesis://{STREAM}", "--sink", "file:///tmp/x", "--flush-bytes-max", "0"],
+        ["--source", f"kinesis://{STREAM}"],
+        ["--sink", "file:///tmp/x"],
+    ],
+)
+def test_wrong_usage_ends_with_2(aws, options, capsys):
+    assert run_app(["run", *options]) == 2
+    assert "error" in capsys.readouterr().err.lower()
+
+
+def test_wrong_setting_ends_with_2(stream, lake, state, monkeypatch, capsys):
+    monkeypatch.setenv("DASTREAM_KEY_CACHE_KEYS_MAX", "many")
+
+    assert run_once(stream, lake, state) == 2
+    assert "key_cache_keys_max" in capsys.readouterr().err
+
+
+def wait_until(condition, seconds_max=20):
+    deadline = time.monotonic() + seconds_max
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_delivers_what_was_read_and_ends_with_0(stream, lake, state, tmp_path, number):
+    """The batch ends after the second record of the shard, so the third one has been read too."""
+    for statement in (1, 3, 5):
+        stream.put_entries(entry(f"SELECT {statement}"))
+    arguments = ["--source", stream.url, "--sink", lake, "--state", state]
+    limits = ["--flush-bytes-max", "1500", "--flush-age-seconds-max", "3600"]
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "dastream", "run", *arguments, *limits],
+        stderr=subprocess.PIPE,
+        env=os.environ,
+    ) as running:
+        wait_until(lambda: list(Path(tmp_path, "lake").glob("events/**/*.gz")))
+        assert statements(lake) == expected([1, 3])
+        running.send_signal(number)
+        err = running.stderr.read().decode()
+
+    assert running.returncode == 0
+    assert statements(lake) == expected([1, 3, 5])
+    assert last_counters(err)["events"] == 3
