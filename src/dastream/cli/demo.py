@@ -14,6 +14,7 @@ import msgspec
 from dastream import line
 from dastream.cli.app import DONE, NOT_CLEAN
 from dastream.cli.cells import escape
+from dastream.cli.options import postgres_option
 from dastream.cli.show import open_console
 from dastream.cli.table import Table
 from dastream.event import Event
@@ -47,13 +48,7 @@ Examples:
     show_default=True,
     help="Statements of the workload that follows the scripted session.",
 )
-@click.option(
-    "--postgres",
-    "flavour",
-    type=click.Choice(["pgaudit", "embedded", "debian"]),
-    help="Which PostgreSQL; by default Debian's with pgaudit where it is installed, else the "
-    "bundled one.",
-)
+@postgres_option
 def command(directory: Path, statements: int, flavour: Flavour | None) -> int:
     """Run the whole system on this machine, send it real SQL, and show what landed.
 

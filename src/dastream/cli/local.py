@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from dastream.cli.app import DONE
+from dastream.cli.options import postgres_option
 from dastream.cli.signals import stop_on_signals
 from dastream.local.postgres import Flavour
 from dastream.local.system import CLUSTER, LocalSystem
@@ -42,13 +43,7 @@ Examples:
     metavar="N",
     help="Port of the AWS endpoint on 127.0.0.1; 0, the default, takes a free one.",
 )
-@click.option(
-    "--postgres",
-    "flavour",
-    type=click.Choice(["pgaudit", "embedded", "debian"]),
-    help="Which PostgreSQL; by default Debian's with pgaudit where it is installed, else the "
-    "bundled one.",
-)
+@postgres_option
 def command(directory: Path, port: int, flavour: Flavour | None) -> int:
     """Keep the whole system up on this machine: for development, without an AWS account.
 
