@@ -17,7 +17,8 @@ ROWS = (
     {"format"},
     {"keys"},
     {"decode", "transforms", "detect"},
-    {"storage", "checkpoint", "sources", "sinks"},
+    {"storage", "checkpoint"},
+    {"sources", "sinks"},
     {"pipeline", "lake", "testing"},
     {"activity", "aws"},
     {"local"},
@@ -25,9 +26,6 @@ ROWS = (
     {"__main__"},
 )
 ROW_OF = {room: number for number, row in enumerate(ROWS) for room in row}
-
-WITHIN_A_ROW = {("sinks", "storage")}
-"""The lake is a sink over a storage, and nothing of a storage depends on a sink."""
 
 
 def loaded_by(statement):
@@ -98,7 +96,7 @@ def rooms_imported(file):
 
 
 def is_allowed(room, other):
-    if room == other or (room, other) in WITHIN_A_ROW:
+    if room == other:
         return True
     return ROW_OF[other] < ROW_OF[room] or ROW_OF[other] == ROW_OF[room] == 0
 

@@ -309,6 +309,24 @@ def test_no_record_is_skipped_that_came_while_a_consumer_from_latest_was_down():
     ) == [2, 3]
 
 
+@pytest.mark.xfail(strict=True, reason="where LATEST was is not kept before the first commit")
+def test_no_record_is_skipped_if_a_run_from_latest_crashes_before_its_first_commit():
+    """BUG, reported: the second run begins at the tip of its own time."""
+    kinesis = FakeKinesis(a=Shard())
+    latest, limits = {"ShardIteratorType": "LATEST"}, BatchLimits(flush_bytes_max=1)
+    original = kinesis.get_records
+
+    def arrive(**request):
+        kinesis.shards["a"].records[:] = [(1, NOON)]
+        return original(**request)
+
+    kinesis.get_records = arrive
+    read_and_lost = next(source(kinesis, start=latest, once=False, limits=limits).batches({}))
+    assert sequences([read_and_lost]) == [1]
+
+    assert sequences(source(kinesis, start=latest).batches({})) == [1]
+
+
 def test_time_to_start_at_holds_for_each_shard_without_progress():
     old, new = NOON - timedelta(days=1), NOON
     kinesis = FakeKinesis(a=Shard((1, new), (2, new)), b=Shard((3, old), (4, new)))

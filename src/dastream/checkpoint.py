@@ -8,9 +8,10 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from dastream.errors import ConfigError, ServiceError
+from dastream.settings import split_url
 
 __all__ = ["Checkpoints", "MemoryCheckpoints", "SqliteCheckpoints", "open_checkpoints"]
 
@@ -33,7 +34,7 @@ class Checkpoints(Protocol):
 
 def open_checkpoints(url: str) -> Checkpoints:
     """The store that a URL names: `sqlite:///FILE`. Raises ConfigError."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     if parts.scheme == "sqlite" and not parts.netloc and parts.path.rstrip("/").startswith("/"):
         return SqliteCheckpoints(Path(unquote(parts.path)))
     raise ConfigError("state: the URL is not sqlite:///FILE", hint="write sqlite:///var/lib/…")

@@ -40,7 +40,10 @@ def _is_above_debug(record: logging.LogRecord) -> bool:
 
 
 def open_client(service: str, *, region: str | None = None) -> Any:
-    """A client of `service`. Raises ConfigError without boto3, region or credentials."""
+    """A client of `service`. Raises ConfigError without boto3 or a region.
+
+    Missing credentials show at the first call.
+    """
     try:
         import boto3  # noqa: PLC0415 - an extra, and slow to load
         from botocore.config import Config  # noqa: PLC0415

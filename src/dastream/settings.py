@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
 from dastream.errors import ConfigError
 
-__all__ = ["ENVIRONMENT_PREFIX", "Settings"]
+__all__ = ["ENVIRONMENT_PREFIX", "Settings", "split_url"]
 
 ENVIRONMENT_PREFIX = "DASTREAM_"
 
@@ -50,3 +51,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             return msgspec.convert(found, cls, strict=False)
         except msgspec.ValidationError as error:
             raise ConfigError(f"settings: {error}") from None
+
+
+def split_url(url: str) -> SplitResult:
+    """The parts of a URL from a user. Raises ConfigError for one that has none."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise ConfigError("settings: a URL is malformed", hint="brackets are for hosts") from None

@@ -11,10 +11,11 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from dastream.clients import CallError, call, open_client
 from dastream.errors import ConfigError, ServiceError
+from dastream.settings import split_url
 
 __all__ = ["FileStorage", "S3Storage", "Storage", "StoredObject", "copy_objects", "open_storage"]
 
@@ -52,7 +53,7 @@ def open_storage(url: str) -> Storage:
 
     Query parameters are the sink's and are ignored. Raises ConfigError for any other URL.
     """
-    parts = urlsplit(url)
+    parts = split_url(url)
     if parts.scheme == "file" and not parts.netloc and parts.path:
         return FileStorage(Path(unquote(parts.path)))
     if parts.scheme == "s3" and parts.netloc:

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dastream.activity.credentials import is_suspicious
 from dastream.activity.redact import (
     MASK,
     SecretFunctions,
     conceal,
-    is_suspicious,
     redact,
     redact_message,
     redact_statement,
@@ -38,6 +38,7 @@ SET_DIRECTLY = {
     "SELECT 1; ALTER USER x PASSWORD 'hunter2'; SELECT 2": "SELECT 1; ALTER USER x PASSWORD",
     "CREATE USER x IDENTIFIED BY 'hunter2'": "CREATE USER x IDENTIFIED BY",
     "CREATE USER x WITH PASWORD 'hunter2'": "CREATE USER x WITH PASWORD",
+    "CREATE ROLE y; ALTER ROLE y PASWORD 'hunter2'": "CREATE ROLE y; ALTER ROLE y PASWORD",
     "CREAT USER x PASSWORD 'hunter2'": "CREAT USER x PASSWORD",
     "CREATE USER x VALID UNTIL '2030-01-01' PASSWORD 'hunter2'": (
         "CREATE USER x VALID UNTIL '2030-01-01' PASSWORD"
@@ -78,6 +79,8 @@ PUT_TOGETHER = {
     "CREATE FUNCTION f() RETURNS void AS $$ ALTER ROLE x PASSWORD 'hunter2' $$ LANGUAGE sql": (
         "CREATE FUNCTION f"
     ),
+    "DO $$ BEGIN EXECUTE 'ALTER ROLE x PASS' || chr(87) || 'ORD ''hunter2'''; END $$": "DO",
+    "-- the password is hunter2\nALTER ROLE x PASSWORD 'hunter2'": "",
     "SELECT dblink_connect('host=h password=hunter2')": "SELECT dblink_connect",
     "SELECT dblink_connect('host=h password = hunter2')": "SELECT dblink_connect",
     "SELECT dblink_connect('postgresql://u:hunter2@h/d')": "SELECT dblink_connect",
@@ -111,6 +114,9 @@ KEPT = [
     "ALTER ROLE x SET search_path = 'a'",
     "ALTER ROLE x RENAME TO y",
     "GRANT SELECT ON passwords TO x",
+    "DO $$ BEGIN IF NOT FOUND THEN CREATE ROLE x; END IF; RAISE NOTICE 'made'; END $$",
+    "DO $$ BEGIN EXECUTE format('CREATE TABLE %I (password text)', 'accounts'); END $$",
+    "CREATE ROLE x; SELECT 'y'",
     "SELECT md5('x'), '\\x6162', E'a\\nb', 'it\\'s'",
     "CREATE SUBSCRIPTION s CONNECTION 'host=h' PUBLICATION p",
     "SELECT 'postgres: a database'",

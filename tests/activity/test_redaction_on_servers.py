@@ -35,6 +35,8 @@ LEAKS = [
     "DO $$ BEGIN EXECUTE 'ALTER ROLE leak PASSWORD ''{}'''; END $$",
     "DO $$ BEGIN EXECUTE 'ALTER ROLE leak PASS' || 'WORD ''{}'''; END $$",
     "DO $$ DECLARE p text := '{}'; BEGIN EXECUTE format('ALTER ROLE leak PASSWORD %L', p); END $$",
+    "DO $$ BEGIN EXECUTE 'ALTER ROLE leak PASS' || chr(87) || 'ORD ''{}'''; END $$",
+    "-- the password is {}\nALTER ROLE leak PASSWORD '{}'",
     "DO $$ BEGIN EXECUTE U&'ALTER ROLE leak P\\0041SSWORD ''{}'''; END $$",
     "DO $$ BEGIN EXECUTE 'ALTER ROLE nobody_there PASSWORD ''{}'''; END $$",
     "DO $$ BEGIN ALTER ROLE leak PASSWORD '{}'; RAISE EXCEPTION 'after %', '{}'; END $$",

@@ -204,7 +204,7 @@ def test_sink_that_fails_ends_with_1_and_the_next_run_delivers(stream, lake, sta
         ["--source", "file:///x", "--sink", "file:///tmp/x"],
         ["--source", f"kinesis://{STREAM}", "--sink", "ftp://x"],
         ["--source", f"kinesis://{STREAM}", "--sink", "file:///tmp/x", "--state", "s3://b"],
-        ["--source", f"kinesis://{STREAM}", "--sink", "file:///tmp/x", "--transforms", "none"],
+        ["--source", f"kinesis://{STREAM}", "--sink", "file:///tmp/x", "--transforms", "no-such"],
         ["--source", f"kinesis://{STREAM}", "--sink", "file:///tmp/x", "--flush-bytes-max", "0"],
         ["--source", f"kinesis://{STREAM}"],
         ["--sink", "file:///tmp/x"],

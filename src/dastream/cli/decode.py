@@ -15,11 +15,14 @@ from dastream.cli.app import DONE, NOT_CLEAN
 from dastream.clients import open_client
 from dastream.decode import Decoder
 from dastream.errors import ConfigError, RecordError
+from dastream.format.envelope import ENVELOPE_BYTES_MAX
 from dastream.keys import Unwrap, fixed_unwrap, open_unwrap
 from dastream.record import Record
 from dastream.settings import Settings
 
 __all__ = ["command"]
+
+LINE_BYTES_MAX = ENVELOPE_BYTES_MAX + 2
 
 
 @click.command(
@@ -59,7 +62,13 @@ def command(file: IO[bytes], data_keys: IO[bytes] | None, resource_id: str | Non
 
 
 def _records(file: IO[bytes]) -> Iterator[tuple[int, Record]]:
-    for number, text in enumerate(file, start=1):
+    """Each line that is not blank; of one that is too long only the start, which is refused."""
+    number = 0
+    while text := file.readline(LINE_BYTES_MAX):
+        number += 1
+        rest = text
+        while not rest.endswith(b"\n") and (rest := file.readline(LINE_BYTES_MAX)):
+            pass
         if text.strip():
             yield number, Record(text)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, closing
 from pathlib import Path
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
 import click
 
@@ -18,7 +18,7 @@ from dastream.decode import Decoder
 from dastream.errors import ConfigError
 from dastream.keys import CachingUnwrap, encryption_context, open_unwrap, resource_id
 from dastream.pipeline import Pipeline
-from dastream.settings import Settings
+from dastream.settings import Settings, split_url
 from dastream.sinks import open_sink
 from dastream.sources import BatchLimits, open_source
 from dastream.transforms import open_transforms
@@ -130,7 +130,7 @@ def owner_of(stream: str, settings: Settings) -> str:
 
 def open_kms_unwrap(settings: Settings, source_url: str) -> CachingUnwrap:
     """Unwrap through KMS in the region of the source."""
-    region = parse_qs(urlsplit(source_url).query).get("region", [None])[-1]
+    region = parse_qs(split_url(source_url).query).get("region", [None])[-1]
     return open_unwrap(settings, open_client("kms", region=region))
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, tzinfo
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 import click
 
@@ -26,7 +26,7 @@ from dastream.keys import resource_id as stream_owner
 from dastream.lake.times import parse_time
 from dastream.pipeline import Counters, Pipeline
 from dastream.record import BatchName, DeadLetter, EventBatch
-from dastream.settings import Settings
+from dastream.settings import Settings, split_url
 from dastream.sources import BatchLimits, open_source
 from dastream.transforms import open_transforms
 
@@ -99,7 +99,7 @@ def _source_url(stream: str, start: str | None, zone: tzinfo | None) -> str:
     else:
         is_resource_id = stream_owner(STREAM_PREFIX + stream) is not None
         url = f"kinesis://{STREAM_PREFIX if is_resource_id else ''}{stream}"
-    parts = urlsplit(url)
+    parts = split_url(url)
     options = dict(parse_qsl(parts.query))
     if start is not None:
         options["start"] = _start(start.lower(), zone)

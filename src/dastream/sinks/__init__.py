@@ -9,10 +9,10 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from dastream.errors import ConfigError
 from dastream.record import BatchName, EventBatch
+from dastream.settings import split_url
 
 __all__ = ["Sink", "open_sink"]
 
@@ -49,7 +49,7 @@ def open_sink(url: str) -> Sink:
 
     A sink's module, or entry point, has a function `open(url) -> Sink`. Raises ConfigError.
     """
-    scheme = urlsplit(url).scheme
+    scheme = split_url(url).scheme
     if scheme in _BUILT_IN:
         sink: Sink = import_module(_BUILT_IN[scheme]).open(url)
         return sink

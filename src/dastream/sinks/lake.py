@@ -6,11 +6,12 @@ and either object may be the only one: the first of the two fixes how far the ba
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from dastream import dead_letter, line
 from dastream.errors import ConfigError, ServiceError, SinkError
 from dastream.record import BatchName, EventBatch
+from dastream.settings import split_url
 from dastream.sinks import jsonl
 from dastream.storage import Storage, open_storage
 
@@ -21,7 +22,7 @@ _KINDS = ("dead-letter", "events")
 
 def open(url: str) -> LakeSink:
     """A lake at `file:///DIR?format=jsonl` or `s3://BUCKET/PREFIX?format=jsonl`."""
-    options = parse_qs(urlsplit(url).query, keep_blank_values=True)
+    options = parse_qs(split_url(url).query, keep_blank_values=True)
     unknown = options.keys() - {"format"}
     if unknown or options.get("format", ["jsonl"]) != ["jsonl"]:
         raise ConfigError("sink: unknown option in the URL", hint="the only one is format=jsonl")

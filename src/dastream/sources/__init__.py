@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from dastream.errors import ConfigError
 from dastream.record import RecordBatch
+from dastream.settings import split_url
 from dastream.sources.batcher import BatchLimits
 
 __all__ = ["BatchLimits", "Source", "open_source"]
@@ -57,7 +57,7 @@ def open_source(url: str, *, once: bool = False, limits: BatchLimits | None = No
     A source's module, or entry point, has `open(url, *, once, limits) -> Source`; `once` ends at
     the tip of every shard. Raises ConfigError.
     """
-    scheme = urlsplit(url).scheme
+    scheme = split_url(url).scheme
     if scheme in _BUILT_IN:
         source: Source = import_module(_BUILT_IN[scheme]).open(url, once=once, limits=limits)
         return source

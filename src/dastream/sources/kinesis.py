@@ -9,11 +9,12 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from dastream.clients import CallError, call, open_client
 from dastream.errors import ConfigError
 from dastream.record import SHARD_END, RecordBatch
+from dastream.settings import split_url
 from dastream.sources.batcher import Batcher, BatchLimits
 from dastream.sources.shard import ShardReader, StartAt, source_error
 
@@ -29,7 +30,7 @@ def open(url: str, *, once: bool = False, limits: BatchLimits | None = None) -> 
 
     `start` counts only for shards without progress. Raises ConfigError.
     """
-    parts = urlsplit(url)
+    parts = split_url(url)
     options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     if parts.scheme != "kinesis" or not parts.netloc or options.keys() - _OPTIONS:
         raise ConfigError(

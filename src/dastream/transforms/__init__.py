@@ -47,11 +47,13 @@ def open_transforms(names: str) -> Sequence[NamedTransform]:
     """The transforms that a comma-separated list names, in its order.
 
     A name is `default` (the built-in ones), `heartbeats`, `service-users`, the name of an entry
-    point in the group `dastream.transforms`, or `module:function`. An empty list is no transform
+    point in the group `dastream.transforms`, or `module:function`; `none` stands for no transform
     at all. Raises ConfigError for what cannot be found.
     """
     chain: list[NamedTransform] = []
-    for name in filter(None, (part.strip() for part in names.split(","))):
+    for name in (part.strip() for part in names.split(",")):
+        if name in ("", "none"):
+            continue
         chain += DEFAULT if name == "default" else [NamedTransform(name, _find(name))]
     return tuple(chain)
 

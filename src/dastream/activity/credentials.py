@@ -1,0 +1,197 @@
+"""Where in SQL text a credential of the server begins: the rule of `redact`, in regexes.
+
+Everything here takes time linear in the length of the text, and knows of SQL no more than what
+is a literal, what a comment and what code.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterator, Sequence
+
+from dastream.activity.sql import Opaque, lowered, opaque, outline
+
+__all__ = ["find_credential", "first_value", "is_suspicious"]
+
+NESTING_MAX = 4
+"""Literals within literals that are looked into; what lies deeper is taken for a secret."""
+
+_KEPT = (string.ascii_letters + string.digits + ":").encode()
+_SQUEEZE = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
+_DROPPED = bytes(byte for byte in range(256) if byte not in _KEPT)
+_HINTS = re.compile(
+    rb"pass(?:w|phrase)|pwd|scramsha|md5|postgres(?:ql)?:|identifiedby|pgauthid|uescape"
+    rb"|(?:create|alter)(?:role|user|group)"
+)
+
+_SECRET = re.compile(r"passw(?:or)?d|passphrase|pwd")
+_ROLE = re.compile(r"\b(?:create|alter)\s+(?:role|user|group)\b(?!\s+mapping\b)")
+_USER_MAPPING = re.compile(r"\b(?:create|alter)\s+user\s+mapping\b")
+# Literals of a role's statement that are no secrets: `VALID UNTIL '…'` and `SET name = '…'`.
+_LITERAL = re.compile(r"\b(?:until|set\s+[\w.]+\s*(?:=|\bto\b))\s*'|'")
+_SETTING = re.compile(r"(?:\A|;)\s*(?:set|alter\s+(?:system|database))\b")
+# A name with the keyword in it that a literal or `=>` follows, or that is called.
+_OPERAND = re.compile(r"((?:passw(?:or)?d|passphrase|pwd)\w{0,64})(?:\s*(?:'|=>|:=)|\()")
+_RELATION = re.compile(
+    r"\b(?:copy|exists|from|into|join|on|references|table|update|view|with)\s+[\w.]*\Z"
+)
+_IDENTIFIED_BY = re.compile(r"\bidentified\s+by\b")
+_ROLE_CATALOGUE = re.compile(r"\bpg_authid\b|rolpassword")
+_CHANGE = re.compile(r"\b(?:insert|update|merge|copy)\b")
+_VERIFIER = re.compile(r"scram-sha-256\$|\bmd5[0-9a-f]{32}\b")
+_CODE_BODY = re.compile(r"\s*(?:do|create\s+(?:or\s+replace\s+)?(?:function|procedure))\b")
+
+# In a literal: a member of a connection string, or the keyword before what becomes its operand.
+_INNER = re.compile(r"(?:passw(?:or)?d|passphrase|pwd)(?:\s*=|\s+(?:['%$]|e'|u&|\Z))")
+_MADE_ROLE = re.compile(r"(?:create|alter)(?:role|user|group)")
+_EXECUTE = re.compile(r"\bexecute\b")
+_URI = re.compile(r"postgres(?:ql)?://")
+_CONNECTS = re.compile(r"dblink|conninfo|\bconnection\b|\bserver\b|\bset_config\b")
+_ESCAPE = re.compile(
+    r"\\(?:x([0-9a-f]{1,2})|u([0-9a-f]{4})|u([0-9a-f]{8})|\+([0-9a-f]{6})|([0-9a-f]{4})"
+    r"|([0-7]{1,3}))"
+)
+_ESCAPE_CHARACTER = re.compile(r"\buescape\s*'(.)'")
+_FIRST_VALUE = re.compile(r"""['"$(]|--|/\*|\b\d""")
+
+
+def is_suspicious(text: str) -> bool:
+    """Whether the text needs a closer look. Cheap, because every statement is asked."""
+    if "\\" in text:
+        return True
+    return _HINTS.search(_squeezed(text)) is not None
+
+
+def find_credential(sql: str) -> int | None:
+    """Where the text is to be cut so that no credential is left in it, None if it holds none."""
+    return _cut(sql) if is_suspicious(sql) else None
+
+
+def first_value(sql: str) -> int:
+    """Where the first literal, parenthesis, number or comment is, else the end."""
+    first = _FIRST_VALUE.search(sql)
+    return first.start() if first else len(sql)
+
+
+def _squeezed(text: str) -> bytes:
+    # Letters and digits alone, so that a keyword in pieces ('PASS' || 'WORD') comes together.
+    return text.encode(errors="replace").translate(_SQUEEZE, _DROPPED)
+
+
+def _cut(sql: str, depth: int = 0) -> int | None:
+    if depth > NESTING_MAX:
+        return 0
+    lower, code, texts = lowered(sql), outline(sql), [*opaque(sql)]
+    cuts = [*_direct_cuts(lower, code)]
+    if (
+        _is_spelled_strangely(lower)
+        or _is_put_together(texts, code, depth)
+        or (cuts and _is_spoken_of(texts, min(cuts)))
+    ):
+        cuts.append(first_value(sql))
+    return min(cuts, default=None)
+
+
+def _direct_cuts(lower: str, code: str) -> Iterator[int]:
+    """Where a credential is set by code, and not by a text that the code puts together."""
+    if role := _ROLE.search(code):
+        yield from _keyword_end("password", lower, role.end())
+        yield from _literal_cuts(code, _ROLE)
+    if mapping := _USER_MAPPING.search(code):
+        yield from _keyword_end("options", code, mapping.end())
+        yield from _literal_cuts(code, _USER_MAPPING)
+    if _SECRET.search(lower) or "\\" in lower:
+        yield from _keyword_end("options", code, 0)
+        yield from _subscription_cut(code)
+    if setting := _SETTING.search(code):
+        yield from _setting_cuts(lower, setting.end())
+    for operand in _OPERAND.finditer(code):
+        if not _RELATION.search(code[max(operand.start() - 128, 0) : operand.start()]):
+            yield operand.end(1)
+    if identified := _IDENTIFIED_BY.search(code):
+        yield identified.end()
+    if (catalogue := _ROLE_CATALOGUE.search(lower)) and _CHANGE.search(code):
+        yield catalogue.end()
+    if verifier := _VERIFIER.search(lower):
+        yield verifier.start()
+
+
+def _keyword_end(keyword: str, text: str, start: int) -> Iterator[int]:
+    at = text.find(keyword, start)
+    if at >= 0:
+        yield at + len(keyword)
+
+
+def _literal_cuts(code: str, beginning: re.Pattern[str]) -> Iterator[int]:
+    """The first literal in each statement of a kind in which no literal is to be expected."""
+    start = 0
+    for statement in code.split(";"):
+        if begun := beginning.search(statement):
+            literals = _LITERAL.finditer(statement, begun.end())
+            yield from (start + one.start() for one in literals if one[0] == "'")
+        start += len(statement) + 1
+
+
+def _subscription_cut(code: str) -> Iterator[int]:
+    at = code.find("subscription")
+    if at >= 0:
+        yield from _keyword_end("connection", code, at)
+
+
+def _setting_cuts(lower: str, start: int) -> Iterator[int]:
+    for name in _SECRET.finditer(lower, start):
+        if not lower.startswith("password_encryption", name.start()):
+            yield name.end()
+            return
+
+
+def _is_spelled_strangely(lower: str) -> bool:
+    """Whether escapes hide a keyword, or leave open where a literal ends."""
+    if "\\'" in lower and _SECRET.search(lower):
+        return True
+    texts = [lower, *(lower.replace(c, "\\") for c in _ESCAPE_CHARACTER.findall(lower)[:4])]
+    plain = len(_SECRET.findall(lower))
+    return any(len(_SECRET.findall(_unescaped(text))) > plain for text in texts if "\\" in text)
+
+
+def _unescaped(lower: str) -> str:
+    def character(escape: re.Match[str]) -> str:
+        digits = escape[escape.lastindex or 0]
+        code = int(digits, 8 if escape.lastindex == 6 else 16)
+        return chr(code).lower() if code < 0x110000 else ""
+
+    return _ESCAPE.sub(character, lower)
+
+
+def _is_spoken_of(texts: Sequence[Opaque], cut: int) -> bool:
+    """Whether a comment or literal before the cut has something to say about it."""
+    before = (one for one in texts if one.start < cut and one.quote != '"')
+    return any(_SECRET.search(lowered(one.content)) for one in before)
+
+
+def _is_put_together(texts: Sequence[Opaque], code: str, depth: int) -> bool:
+    """Whether literals or comments of the text hold a credential, or what makes one."""
+    in_code_body = _CODE_BODY.match(code) is not None
+    if any(_holds_secret(one, in_code_body, depth) for one in texts):
+        return True
+    inner = _squeezed("".join(one.content for one in texts if one.quote != '"')).decode()
+    if _MADE_ROLE.search(inner) and _EXECUTE.search(code):
+        # What else goes into the statement is not to be seen.
+        return True
+    if not _SECRET.search(inner):
+        return False
+    makes_role = any(verb in inner for verb in ("create", "alter")) and any(
+        kind in inner for kind in ("role", "user", "group")
+    )
+    return makes_role or _CONNECTS.search(code) is not None
+
+
+def _holds_secret(text: Opaque, in_code_body: bool, depth: int) -> bool:
+    content = text.content.replace("''", "'") if text.quote in ("'", "e'") else text.content
+    if not is_suspicious(content):
+        return False
+    is_body = in_code_body and text.quote.startswith("$")
+    if not is_body and (_INNER.search(lowered(content)) or _URI.search(lowered(content))):
+        return True
+    return _cut(content, depth + 1) is not None
