@@ -2,11 +2,11 @@ import gzip
 import json
 from datetime import timedelta
 
-import lakes
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lakes
 import support
 from dastream import line
 from dastream.lake import search as search_module

@@ -2,11 +2,11 @@ import gzip
 import tracemalloc
 from itertools import pairwise
 
-import lakes
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lakes
 import support
 from dastream import line
 from dastream.event import Event, Origin
