@@ -76,10 +76,13 @@ def _environment(system: LocalSystem, stream: str) -> str:
 
 
 def _write_private(path: Path, text: str) -> None:
+    """Write a file that is there whole, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
+    new.replace(path)
 
 
 def _welcome(system: LocalSystem, stream: str, directory: Path) -> str:
