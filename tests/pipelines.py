@@ -51,7 +51,7 @@ def stream():
     return records
 
 
-def pipeline(source, sinks, checkpoints=None, *, unwrap=unwrap, transforms=DEFAULT):
+def pipeline(source, sinks, checkpoints=None, *, unwrap=unwrap, transforms=DEFAULT, **settings):
     if not hasattr(source, "batches"):
         source = MemorySource(STREAM, source)
     return Pipeline(
@@ -61,6 +61,7 @@ def pipeline(source, sinks, checkpoints=None, *, unwrap=unwrap, transforms=DEFAU
         sinks,
         checkpoints or MemoryCheckpoints(),
         resource_id=CLUSTER,
+        **settings,
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from dastream.checkpoint import MemoryCheckpoints
 from dastream.decode import Decoder
-from dastream.errors import ConfigError, DecryptError, KeyServiceError, SinkError
+from dastream.errors import DecryptError, KeyServiceError, SinkError
 from dastream.pipeline import REFUSED_RECORDS_MAX
 from dastream.sinks.lake import LakeSink
 from dastream.testing import MemorySink, MemorySource, MemoryStorage
@@ -165,7 +165,7 @@ def test_many_in_a_row_that_do_not_decrypt_stop_the_run_before_they_are_delivere
 
     source = MemorySource(STREAM, records, batch_records_max=1000)
 
-    with pytest.raises(ConfigError, match="100 records in a row did not open") as caught:
+    with pytest.raises(KeyServiceError, match="100 records in a row did not open") as caught:
         pipeline(source, [sink], checkpoints).run()
 
     assert "resource id" in caught.value.hint
@@ -175,7 +175,7 @@ def test_many_in_a_row_that_do_not_decrypt_stop_the_run_before_they_are_delivere
 def test_in_a_row_is_counted_over_batches():
     records = [poison(number) for number in range(1, REFUSED_RECORDS_MAX + 1)]
 
-    with pytest.raises(ConfigError):
+    with pytest.raises(KeyServiceError):
         pipeline(MemorySource(STREAM, records, batch_records_max=7), [MemorySink()]).run()
 
 
@@ -260,3 +260,36 @@ def test_one_refused_record_is_told_with_its_error():
     (letter,) = batch.dead_letters
     assert isinstance(letter.error, DecryptError)
     assert replace(batch, dead_letters=()).events == batch.events
+
+
+def test_batch_is_delivered_in_parts_when_its_events_outgrow_their_bound():
+    records = [record(activity(number), number) for number in range(1, 8)]
+    sink, checkpoints = MemorySink(), MemoryCheckpoints()
+
+    pipeline(records, [sink], checkpoints, event_bytes_max=1).run()
+
+    batches = sink.batches.values()
+    assert [batch.records for batch in batches] == [1] * 7
+    assert [batch.through for batch in batches] == [r.position.sequence for r in records]
+    assert checkpoints.progress(STREAM) == {SHARD: records[-1].position.sequence}
+
+
+def test_batch_that_is_held_already_is_not_cut_into_parts():
+    records = [record(activity(number), number) for number in range(1, 8)]
+    sink = MemorySink()
+    pipeline(records, [sink]).run()
+
+    pipeline(records, [sink], event_bytes_max=1).run()  # the checkpoint was lost
+
+    assert len(sink.batches) == 1
+
+
+def test_dead_letter_holds_nothing_but_its_record_and_the_error():
+    sink = MemorySink()
+
+    pipeline([record(GARBAGE, 1)], [sink]).run()
+
+    (batch,) = sink.batches.values()
+    (letter,) = batch.dead_letters
+    assert letter.error.__traceback__ is None
+    assert letter.error.__context__ is None

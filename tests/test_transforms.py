@@ -45,7 +45,7 @@ def test_heartbeats_are_dropped_first_and_counted_by_name():
         ("aurora-postgresql", "davide", "kept"),
         ("aurora-postgresql", None, "kept"),
         ("aurora-postgresql", ["rdsadmin"], "kept"),
-        ("postgresql", "rdsadmin", "service-users"),
+        ("postgresql", "rdsadmin", "kept"),
         ("aurora-mysql", "rdsadmin", "service-users"),
         ("aurora-mysql", "rdsproxyadmin", "service-users"),
         ("aurora-mysql", "RdsAdmin", "kept"),

@@ -12,7 +12,7 @@ from typing import Any
 
 from dastream.errors import ConfigError
 
-__all__ = ["CallError", "call", "open_client"]
+__all__ = ["CallError", "call", "hide_bodies", "open_client"]
 
 CONNECT_SECONDS_MAX = 5
 READ_SECONDS_MAX = 30
@@ -39,6 +39,12 @@ def _is_above_debug(record: logging.LogRecord) -> bool:
     return record.levelno > logging.DEBUG
 
 
+def hide_bodies() -> None:
+    """Keep botocore from logging requests and replies whole, whatever its loggers' level is."""
+    for name in _LOGGERS_OF_BODIES:
+        logging.getLogger(name).addFilter(_is_above_debug)
+
+
 def open_client(service: str, *, region: str | None = None) -> Any:
     """A client of `service`. Raises ConfigError without boto3 or a region.
 
@@ -52,8 +58,7 @@ def open_client(service: str, *, region: str | None = None) -> Any:
         raise ConfigError(
             "aws: boto3 is not installed", hint="pip install 'dastream[aws]'"
         ) from None
-    for name in _LOGGERS_OF_BODIES:
-        logging.getLogger(name).addFilter(_is_above_debug)
+    hide_bodies()
     config = Config(
         connect_timeout=CONNECT_SECONDS_MAX,
         read_timeout=READ_SECONDS_MAX,

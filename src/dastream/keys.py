@@ -27,6 +27,7 @@ __all__ = [
     "fixed_unwrap",
     "kms_unwrap",
     "open_unwrap",
+    "owner_of",
     "resource_id",
 ]
 
@@ -48,6 +49,22 @@ def resource_id(stream: str) -> str | None:
     """
     name = stream.removeprefix(STREAM_PREFIX)
     return name if name != stream and _RESOURCE_ID.fullmatch(name) else None
+
+
+def owner_of(stream: str, given: str | None = None) -> str:
+    """The cluster or instance whose stream it is: by its name, else the one that was `given`.
+
+    Raises ConfigError if nothing tells, or it is no resource id.
+    """
+    owner = resource_id(stream) or given
+    if owner is None:
+        raise ConfigError(
+            "resource id: the stream's name does not tell it",
+            hint="the name is not aws-rds-das-…: give --resource-id or DASTREAM_RESOURCE_ID "
+            "as cluster-… or db-…",
+        )
+    encryption_context(owner)
+    return owner
 
 
 def encryption_context(resource_id: str) -> dict[str, str]:

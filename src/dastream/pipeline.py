@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from dastream.checkpoint import Checkpoints
 from dastream.decode import Decoder
-from dastream.errors import ConfigError, DecryptError, RecordError, SinkError
+from dastream.errors import DecryptError, KeyServiceError, RecordError, SinkError
 from dastream.event import Event
 from dastream.record import (
     BatchName,
@@ -35,7 +35,10 @@ from dastream.transforms import NamedTransform, apply
 __all__ = ["Counters", "Pipeline"]
 
 REFUSED_RECORDS_MAX = 100
-"""Records that do not decrypt, one after another, before a run stops: no accident does that."""
+"""Records in a row that do not decrypt, before a run stops: no accident does that."""
+
+EVENT_BYTES_MAX = 128 * 1024 * 1024
+"""Bytes of entries that are held in memory before they are delivered."""
 
 
 @dataclass
@@ -52,7 +55,8 @@ class Counters:
 class Pipeline:
     """Moves one stream from a source through decode and transforms into sinks.
 
-    `resource_id` is the cluster or instance whose stream it is.
+    `resource_id` is the cluster or instance whose stream it is. A batch whose events come to
+    `event_bytes_max` is delivered in parts.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Pipeline:
         checkpoints: Checkpoints,
         *,
         resource_id: str,
+        event_bytes_max: int = EVENT_BYTES_MAX,
     ) -> None:
         self.counters = Counters()
         self._source = source
@@ -72,16 +77,17 @@ class Pipeline:
         self._sinks = sinks
         self._checkpoints = checkpoints
         self._resource_id = resource_id
+        self._event_bytes_max = event_bytes_max
         self._is_stopped = False
         self._refused_in_a_row = 0
 
     def run(self) -> Counters:
-        """Run until the source ends. Raises ServiceError; ConfigError if no record decrypts."""
+        """Run until the source ends. Raises ServiceError, also if all records are refused."""
         progress = self._checkpoints.progress(self._source.stream)
         resumption = _Resumption(self._held)
         for read in self._source.batches(progress):
-            for batch in resumption(read):
-                self._deliver(batch)
+            for batch, is_held in resumption(read):
+                self._deliver(batch, whole=is_held)
         if resumption.is_waiting and not self._is_stopped:
             raise SinkError(
                 "sink: a batch is held further than the stream reaches",
@@ -94,49 +100,69 @@ class Pipeline:
         self._is_stopped = True
         self._source.stop()
 
-    def _deliver(self, batch: RecordBatch) -> None:
-        if batch.records:
-            delivery = self._transformed(batch)
-            for sink in self._sinks:
-                sink.deliver(delivery)
-            self._count(batch, delivery)
-        self._checkpoints.commit(batch.stream, batch.shard, batch.through)
+    def _deliver(self, batch: RecordBatch, *, whole: bool) -> None:
+        rest: RecordBatch | None = batch
+        while rest is not None:
+            batch, part, rest = self._part(rest, whole=whole)
+            if batch.records:
+                delivery = self._event_batch(batch, part)
+                for sink in self._sinks:
+                    sink.deliver(delivery)
+                self._count(batch, delivery)
+            self._checkpoints.commit(batch.stream, batch.shard, batch.through)
 
-    def _transformed(self, batch: RecordBatch) -> EventBatch:
-        events: list[Event] = []
-        dropped: Counter[str] = Counter()
-        dead_letters: list[DeadLetter] = []
+    def _part(
+        self, batch: RecordBatch, *, whole: bool
+    ) -> tuple[RecordBatch, _Part, RecordBatch | None]:
+        """As much of a batch as memory is for, what it became, and what is left of the batch.
+
+        A record may decompress to a hundred times its size, so bytes on the wire are no bound.
+        """
+        part = _Part()
         for record in batch.records:
-            try:
-                events += self._events(record, dropped)
-            except RecordError as error:
-                dead_letters.append(DeadLetter(record, error.with_traceback(None)))
+            self._add(record, part)
+            if part.event_bytes >= self._event_bytes_max and not whole:
+                assert record.position is not None, "a stream's record has a position"
+                first, rest = batch.split(record.position.sequence)
+                return first, part, rest
+        return batch, part, None
+
+    def _add(self, record: Record, part: _Part) -> None:
+        dropped: Counter[str] = Counter()
+        try:
+            events = apply(self._transforms, self._decoded(record), dropped)
+        except RecordError as error:
+            part.dead_letters.append(DeadLetter(record, _bare(error)))
+            return
+        part.dropped += dropped
+        part.events += events
+        part.event_bytes += sum(len(event.entry) for event in events)
+
+    def _decoded(self, record: Record) -> list[Event]:
+        try:
+            events = self._decode(record)
+        except DecryptError as error:
+            self._refused_in_a_row += 1
+            if self._refused_in_a_row < REFUSED_RECORDS_MAX:
+                raise
+            raise KeyServiceError(
+                f"decrypt: {self._refused_in_a_row} records in a row did not open: {error}",
+                hint="the resource id or the KMS key is not that of this stream, or its messages "
+                "are of a new kind",
+            ) from None
+        self._refused_in_a_row = 0
+        return events
+
+    def _event_batch(self, batch: RecordBatch, part: _Part) -> EventBatch:
         return EventBatch(
             name=self._name(batch),
             through=batch.through,
             records=len(batch.records),
             digest=digest(batch.records),
-            events=tuple(events),
-            dropped=dropped,
-            dead_letters=tuple(dead_letters),
+            events=tuple(part.events),
+            dropped=part.dropped,
+            dead_letters=tuple(part.dead_letters),
         )
-
-    def _events(self, record: Record, dropped: Counter[str]) -> list[Event]:
-        try:
-            events = self._decode(record)
-        except DecryptError as error:
-            self._refused_in_a_row += 1
-            if self._refused_in_a_row >= REFUSED_RECORDS_MAX:
-                raise ConfigError(
-                    f"decrypt: {self._refused_in_a_row} records in a row did not open: {error}",
-                    hint="the resource id or the KMS key is not that of this stream",
-                ) from None
-            raise
-        self._refused_in_a_row = 0
-        dropped_here: Counter[str] = Counter()
-        kept = apply(self._transforms, events, dropped_here)
-        dropped += dropped_here
-        return kept
 
     def _held(self, batch: RecordBatch) -> str | None:
         """How far the sinks hold the batch that starts where this one does."""
@@ -157,13 +183,31 @@ class Pipeline:
         return BatchName(self._resource_id, utc_day(arrival_ms), batch.shard, batch.start)
 
     def _count(self, batch: RecordBatch, delivery: EventBatch) -> None:
-        self.counters.records += delivery.records
-        self.counters.record_bytes += sum(len(record.data) for record in batch.records)
-        self.counters.events += len(delivery.events)
-        self.counters.dropped.update(delivery.dropped)
-        self.counters.dead_letters.update(
+        counters = self.counters
+        counters.records += delivery.records
+        counters.record_bytes += sum(len(record.data) for record in batch.records)
+        counters.events += len(delivery.events)
+        # New counters, not changed ones: a thread that shows progress may be reading the old.
+        counters.dropped = counters.dropped + Counter(delivery.dropped)
+        counters.dead_letters = counters.dead_letters + Counter(
             type(letter.error).__name__ for letter in delivery.dead_letters
         )
+
+
+@dataclass
+class _Part:
+    """What the records of a batch have become so far."""
+
+    events: list[Event] = field(default_factory=list)
+    event_bytes: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    dead_letters: list[DeadLetter] = field(default_factory=list)
+
+
+def _bare(error: RecordError) -> RecordError:
+    """The error without what led to it: frames and causes hold the record's content."""
+    error.__context__ = None
+    return error.with_traceback(None)
 
 
 class _Resumption:
@@ -183,7 +227,8 @@ class _Resumption:
     def is_waiting(self) -> bool:
         return bool(self._waiting)
 
-    def __call__(self, batch: RecordBatch) -> Iterator[RecordBatch]:
+    def __call__(self, batch: RecordBatch) -> Iterator[tuple[RecordBatch, bool]]:
+        """The same records as batches, each with whether sinks hold it already."""
         rest: RecordBatch | None = batch
         while rest is not None and rest.shard not in self._settled:
             rest, extent = self._gathered(rest)
@@ -194,9 +239,9 @@ class _Resumption:
                 return
             else:
                 again, rest = rest.split(extent)
-                yield again
+                yield again, True
         if rest is not None:
-            yield rest
+            yield rest, False
 
     def _gathered(self, batch: RecordBatch) -> tuple[RecordBatch, str | None]:
         if batch.shard not in self._waiting:

@@ -50,7 +50,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         try:
             return msgspec.convert(found, cls, strict=False)
         except msgspec.ValidationError as error:
-            raise ConfigError(f"settings: {error}") from None
+            reason, _, place = str(error).partition(" - at `$.")
+            variable = ENVIRONMENT_PREFIX + place.rstrip("`").upper()
+            raise ConfigError(
+                f"settings: {variable}: {reason}", hint="docs/settings.md has every setting"
+            ) from None
 
 
 def split_url(url: str) -> SplitResult:

@@ -7,7 +7,10 @@ and a reader sees all of it or nothing.
 from __future__ import annotations
 
 import os
+import random
 import secrets
+import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -21,6 +24,15 @@ __all__ = ["FileStorage", "S3Storage", "Storage", "StoredObject", "copy_objects"
 
 TEMPORARY = "_dastream/tmp"
 """Where a file is written before it gets its name; no reader looks there."""
+
+TEMPORARY_AGE_SECONDS_MAX = 3600
+"""What is older there was left by a crash: no write takes as long."""
+
+CONFLICTS_MAX = 5
+"""Answers 409 to one put, one after another, before it has failed."""
+
+CONFLICT_WAIT_SECONDS = 0.1
+"""The longest wait after the first of them; each wait is up to twice as long as the last."""
 
 
 class StoredObject(NamedTuple):
@@ -77,25 +89,33 @@ def copy_objects(source: Storage, target: Storage) -> int:
 
 
 class FileStorage:
-    """Objects as files of a directory: 0600, below directories of 0700."""
+    """Objects as files of a directory: 0600, below directories of 0700.
+
+    A key that is no path below the directory is refused: one with an empty segment, `.` or `..`,
+    a NUL, or in the place of the temporary files.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
         self.url = self._root.as_uri()
+        self._durable: set[Path] = set()
+        self._is_swept = False
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
         """Write beside, sync, and link to the name: a link fails where the name is taken."""
-        target = self._root / key
+        target = self._path(key)
         try:
-            _make_directory(target.parent)
+            self._sweep()
+            self._make_durable(target.parent)
             return self._link(data, target)
         except OSError as error:
             raise _file_error("write", error) from error
 
     def get(self, key: str, bytes_max: int | None = None) -> bytes | None:
         """The file's bytes."""
+        path = self._path(key)
         try:
-            with (self._root / key).open("rb") as file:
+            with path.open("rb") as file:
                 return file.read(bytes_max)
         except FileNotFoundError:
             return None
@@ -104,25 +124,70 @@ class FileStorage:
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Walk the directory, only as much of it as the prefix leaves."""
-        for path in _files(self._root / prefix.rpartition("/")[0]):
-            key = path.relative_to(self._root).as_posix()
-            if key.startswith(prefix) and not key.startswith(f"{TEMPORARY}/"):
-                yield StoredObject(key, path.stat().st_size)
+        directory = prefix.rpartition("/")[0]
+        try:
+            for path, size in _files(self._path(directory) if directory else self._root):
+                key = path.relative_to(self._root).as_posix()
+                if key.startswith(prefix) and not key.startswith(f"{TEMPORARY}/"):
+                    yield StoredObject(key, size)
+        except OSError as error:
+            raise _file_error("list", error) from error
+
+    def _path(self, key: str) -> Path:
+        is_ours = key.startswith(f"{TEMPORARY}/")
+        if is_ours or "\0" in key or {"", ".", ".."} & set(key.split("/")):
+            raise ServiceError(
+                "storage: a key is no path below the directory",
+                hint="a file cannot have this name: leave the object where it is, or rename it",
+            )
+        return self._root / key
+
+    def _sweep(self) -> None:
+        """Remove what a crash left; what a live writer has there is younger."""
+        if self._is_swept:
+            return
+        directory = self._root / TEMPORARY
+        self._make_durable(directory)
+        for path in directory.iterdir():
+            if _age_seconds(path) > TEMPORARY_AGE_SECONDS_MAX:
+                path.unlink(missing_ok=True)
+        self._is_swept = True
+
+    def _make_durable(self, directory: Path) -> None:
+        """Make a directory if need be, and sync its name and those above it, once each.
+
+        One that is there already may have been made by a process that ended before its sync.
+        """
+        is_there = directory.is_dir()
+        if is_there and directory in self._durable:
+            return
+        if directory != directory.parent:
+            self._make_durable(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        try:
+            _sync_directory(directory.parent)
+        except PermissionError:
+            if not is_there:  # where we may not read, a process of ours has made nothing
+                raise
+        self._durable.add(directory)
 
     def _link(self, data: bytes, target: Path) -> bool:
         temporary = self._write_temporary(data)
         try:
             os.link(temporary, target)
         except FileExistsError:
-            return False
+            is_first = False
+        else:
+            is_first = True
         finally:
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
+        # The first writer may have ended before its sync: who finds the name makes it durable, too.
         _sync_directory(target.parent)
-        return True
+        return is_first
 
     def _write_temporary(self, data: bytes) -> Path:
         directory = self._root / TEMPORARY
-        _make_directory(directory)
+        self._make_durable(directory)
         path = directory / secrets.token_hex(16)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -136,14 +201,6 @@ class FileStorage:
         return path
 
 
-def _make_directory(directory: Path) -> None:
-    if directory.is_dir():
-        return
-    _make_directory(directory.parent)
-    directory.mkdir(mode=0o700, exist_ok=True)
-    _sync_directory(directory.parent)
-
-
 def _sync_directory(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -152,25 +209,42 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _files(directory: Path) -> Iterator[Path]:
-    """The files below a directory in the order of their keys; links to directories are left out."""
+def _age_seconds(path: Path) -> float:
+    try:
+        return time.time() - path.stat(follow_symlinks=False).st_mtime
+    except FileNotFoundError:
+        return 0  # its writer is done with it
+
+
+def _files(directory: Path) -> Iterator[tuple[Path, int]]:
+    """The files below a directory in the order of their keys, and their sizes.
+
+    Links to directories are left out, and what goes meanwhile.
+    """
     try:
         with os.scandir(directory) as entries:
             found = sorted(entries, key=_place)
     except (FileNotFoundError, NotADirectoryError):
         return
-    except OSError as error:
-        raise _file_error("list", error) from error
     for entry in found:
         if entry.is_dir(follow_symlinks=False):
             yield from _files(Path(entry.path))
-        elif entry.is_file():
-            yield Path(entry.path)
+        elif (size := _size(entry)) is not None:
+            yield Path(entry.path), size
 
 
 def _place(entry: os.DirEntry[str]) -> str:
     """Where an entry stands among its neighbours: keys go on after a directory's name."""
     return f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
+
+
+def _size(entry: os.DirEntry[str]) -> int | None:
+    """A file's size, None for what is no file or is gone."""
+    try:
+        status = entry.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _file_error(step: str, error: OSError) -> ServiceError:
@@ -190,20 +264,27 @@ class S3Storage:
         self._prefix = f"{prefix}/" if prefix else ""
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
-        """A conditional put: S3 answers 412 where the key is taken."""
-        try:
-            call(
-                self._client.put_object,
-                Bucket=self._bucket,
-                Key=self._prefix + key,
-                Body=data,
-                IfNoneMatch="*",
-            )
-        except CallError as error:
-            if error.code == "PreconditionFailed":
-                return False
-            raise _s3_error("write", error) from None
-        return True
+        """A conditional put: S3 answers 412 where the key is taken.
+
+        Where another request for the key is under way it answers 409, which says nothing about
+        whose object will be there: ask again (S3 API reference, PutObject, If-None-Match).
+        """
+        for conflicts in range(CONFLICTS_MAX):
+            if conflicts:
+                time.sleep(_wait_seconds(conflicts))
+            try:
+                self._put(key, data)
+            except CallError as error:
+                if error.code == "PreconditionFailed":
+                    return False
+                if error.code != "ConditionalRequestConflict":
+                    raise _s3_error("write", error) from None
+            else:
+                return True
+        raise ServiceError(
+            "s3: cannot write an object (ConditionalRequestConflict)",
+            hint="another writer is at the same place: stop it, or deliver elsewhere",
+        )
 
     def get(self, key: str, bytes_max: int | None = None) -> bytes | None:
         """The object's bytes, or a range of it."""
@@ -235,9 +316,27 @@ class S3Storage:
                 return
             request["ContinuationToken"] = page["NextContinuationToken"]
 
+    def _put(self, key: str, data: bytes) -> None:
+        call(
+            self._client.put_object,
+            Bucket=self._bucket,
+            Key=self._prefix + key,
+            Body=data,
+            IfNoneMatch="*",
+        )
+
+
+def _wait_seconds(conflicts: int) -> float:
+    longest = CONFLICT_WAIT_SECONDS * 2 ** (conflicts - 1)
+    return random.uniform(longest / 2, longest)  # noqa: S311 - spreads writers, guards nothing
+
 
 def _s3_error(step: str, error: CallError) -> ServiceError:
-    return ServiceError(
-        f"s3: cannot {step} an object ({error.code})",
-        hint="check the bucket's name and region, and what this role may do there",
-    )
+    hint = "check the bucket's name and region, and what this role may do there"
+    if error.code == "AccessDenied" and step != "write":
+        # S3 API reference, GetObject: without s3:ListBucket a missing object is 403, not 404.
+        hint = (
+            "allow s3:GetObject on the objects and s3:ListBucket on the bucket: without the "
+            "latter S3 denies access to what is not there"
+        )
+    return ServiceError(f"s3: cannot {step} an object ({error.code})", hint=hint)

@@ -1,5 +1,6 @@
 """The whole system kept up: `dastream local`, and its activity stream started and stopped."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -88,7 +89,11 @@ def test_local_serves_until_it_is_told_to_end(tmp_path, clean_environment):
         wait_for((directory / "environment").exists)
         assert (directory / "environment").stat().st_mode & 0o777 == 0o600
         environment = os.environ | environment_of(directory / "environment")
-        with psycopg.connect(environment["DASTREAM_DSN"], autocommit=True) as connection:
+        server = {
+            name[2:].lower(): value for name, value in environment.items() if name[:2] == "PG"
+        }
+        server["dbname"] = server.pop("database")
+        with psycopg.connect(**server, autocommit=True) as connection:
             connection.execute("SELECT 'typed by somebody'")
         status = subprocess.run(
             [*program, "stream", "status", CLUSTER],
@@ -107,3 +112,16 @@ def test_local_serves_until_it_is_told_to_end(tmp_path, clean_environment):
         check=True,
     )
     assert b"typed by somebody" in found.stdout
+
+
+def test_nothing_secret_is_logged_at_debug_level(system, caplog):
+    caplog.set_level("DEBUG")
+    for name in list(logging.root.manager.loggerDict):
+        logging.getLogger(name).setLevel("DEBUG")
+    system.start_activity_stream()
+    execute(system, "SELECT 'a text that is nobody''s business'")
+    system.stop_activity_stream()
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) > 100
+    for word in (system.server.password, "nobody", '"Plaintext"'):
+        assert not [message for message in messages if word in message], word

@@ -25,7 +25,7 @@ from dastream.clients import open_client
 from dastream.decode import Decoder
 from dastream.errors import EnvelopeError, RecordError
 from dastream.event import Event
-from dastream.keys import open_unwrap
+from dastream.keys import open_unwrap, owner_of
 from dastream.record import Position, Record
 from dastream.settings import Settings
 from dastream.transforms import NamedTransform, apply, open_transforms
@@ -60,7 +60,8 @@ def _print(line: Mapping[str, object]) -> None:
 def open_handler(settings: Settings, kms: Any, log: Log = _print) -> FirehoseTransform:
     """A handler with given settings and boto3's KMS client."""
     decode = Decoder.from_settings(settings, open_unwrap(settings, kms))
-    return FirehoseTransform(decode, open_transforms(settings.transforms), log)
+    transforms = open_transforms(settings.transforms)
+    return FirehoseTransform(decode, transforms, log, resource_id=settings.resource_id)
 
 
 class FirehoseTransform:
@@ -70,15 +71,26 @@ class FirehoseTransform:
     """
 
     def __init__(
-        self, decode: Decoder, transforms: Sequence[NamedTransform], log: Log = _print
+        self,
+        decode: Decoder,
+        transforms: Sequence[NamedTransform],
+        log: Log = _print,
+        *,
+        resource_id: str | None = None,
     ) -> None:
         self._decode = decode
+        self._resource_id = resource_id
         self._transforms = transforms
         self._log = log
 
     def __call__(self, event: Mapping[str, Any]) -> dict[str, list[Answer]]:
-        """Answer one invocation. Raises KeyServiceError, for the service to try again."""
+        """Answer one invocation.
+
+        Raises KeyServiceError, for the service to try again, and ConfigError if nothing tells
+        whose stream it is.
+        """
         invocation = _Invocation(event, self._events, self._log)
+        owner_of(invocation.stream, self._resource_id)  # before each record fails for want of it
         answers = [invocation.answer(item) for item in event["records"]]
         self._log({"message": "invocation done", **invocation.counts})
         return {"records": answers}
@@ -96,7 +108,7 @@ class _Invocation:
         events: Callable[[Record, Counter[str]], list[Event]],
         log: Log,
     ) -> None:
-        self._stream = str(event.get("sourceKinesisStreamArn", "")).rpartition("/")[2]
+        self.stream = str(event.get("sourceKinesisStreamArn", "")).rpartition("/")[2]
         self._events = events
         self._log = log
         self._room_bytes = REPLY_BYTES_MAX - sum(
@@ -143,7 +155,7 @@ class _Invocation:
         kinesis = item.get("kinesisRecordMetadata")
         if kinesis is None:
             return Record(data, None, item.get("approximateArrivalTimestamp"))
-        position = Position(self._stream, kinesis["shardId"], kinesis["sequenceNumber"])
+        position = Position(self.stream, kinesis["shardId"], kinesis["sequenceNumber"])
         return Record(data, position, kinesis["approximateArrivalTimestamp"])
 
     def _fail(self, item: Mapping[str, Any], error: str, reason: str) -> Answer:

@@ -42,7 +42,7 @@ class _LazyGroup(click.Group):
 )
 @click.version_option(__version__, message="dastream %(version)s")
 def app() -> None:
-    r"""Database Activity Streams: decrypted, delivered once, searchable.
+    """Database Activity Streams: decrypted, delivered once, searchable.
 
     Reads the audit trail of Aurora and RDS from Kinesis, or makes the same trail from a
     PostgreSQL of your own.
@@ -53,7 +53,7 @@ def app() -> None:
       1  the outside failed (AWS, disk): nothing is lost, run it again
       2  usage or configuration
       3  finished, but something is not clean (dead letters, a check that differs)
-    """
+    """  # noqa: D301 - click takes the character itself for "keep these lines"
 
 
 def run_app(arguments: Sequence[str] | None = None) -> int:
@@ -63,18 +63,37 @@ def run_app(arguments: Sequence[str] | None = None) -> int:
         with app.make_context("dastream", given) as context:
             result = app.invoke(context)
         sys.stdout.flush()
-    except click.exceptions.Exit as end:
-        return end.exit_code
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except DastreamError as error:
-        return _report(error)
-    except BrokenPipeError:
-        return _stop_writing()
+    except (click.exceptions.Exit, click.ClickException, DastreamError, OSError, ImportError) as e:
+        return _exit_code(e)
     return result if isinstance(result, int) else DONE
+
+
+def _exit_code(error: Exception) -> int:
+    match error:
+        case click.exceptions.Exit():
+            return error.exit_code
+        case click.ClickException():
+            error.show()
+            return error.exit_code
+        case BrokenPipeError():
+            return _stop_writing()
+    return _report(_as_ours(error))
+
+
+def _as_ours(error: Exception) -> DastreamError:
+    """What is no bug here either, in our words; anything else is raised again."""
+    match error:
+        case DastreamError():
+            return error
+        case ModuleNotFoundError():
+            reason = f"{error.name} is not installed"
+            return ConfigError(reason, hint="pip install 'dastream[all]'")
+        case OSError():
+            place = f"cannot use {error.filename}: " if error.filename else ""
+            return ServiceError(f"{place}{error.strerror or type(error).__name__}")
+    raise error
 
 
 def _stop_writing() -> int:

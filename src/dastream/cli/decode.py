@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from typing import IO
 
@@ -12,6 +11,7 @@ import msgspec
 
 from dastream import line
 from dastream.cli.app import DONE, NOT_CLEAN
+from dastream.cli.show import JsonView, open_console
 from dastream.clients import open_client
 from dastream.decode import Decoder
 from dastream.errors import ConfigError, RecordError
@@ -48,7 +48,7 @@ def command(file: IO[bytes], data_keys: IO[bytes] | None, resource_id: str | Non
     """
     settings = Settings.from_environment(os.environ, resource_id=resource_id)
     decode = Decoder.from_settings(settings, _unwrap(settings, data_keys))
-    output = sys.stdout.buffer
+    view = JsonView(open_console())
     failures = 0
     for number, record in _records(file):
         try:
@@ -57,7 +57,8 @@ def command(file: IO[bytes], data_keys: IO[bytes] | None, resource_id: str | Non
             failures += 1
             click.echo(f"error: line {number}: {type(error).__name__}: {error}", err=True)
             continue
-        output.writelines(line.write(event) + b"\n" for event in events)
+        for text in line.write_all(events):
+            view.show(text)
     return NOT_CLEAN if failures else DONE
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +12,9 @@ import msgspec
 from dastream import line
 from dastream.cli.app import DONE, NOT_CLEAN
 from dastream.cli.cells import escape
-from dastream.cli.options import postgres_option
+from dastream.cli.options import postgres_option, program_name
 from dastream.cli.show import open_console
+from dastream.cli.signals import interrupt_on_signals
 from dastream.cli.table import Table
 from dastream.event import Event
 from dastream.local.demo import Outcome, run_demo
@@ -23,6 +22,8 @@ from dastream.local.postgres import Flavour
 from dastream.local.workload import SCRIPT
 
 __all__ = ["command"]
+
+DIFFERENCES_SHOWN_MAX = 10
 
 
 @click.command(
@@ -58,7 +59,8 @@ def command(directory: Path, statements: int, flavour: Flavour | None) -> int:
     statement; the exit code is 3 if anything differs. No process stays.
     """
     began = time.monotonic()
-    outcome = run_demo(directory, statements=statements, flavour=flavour, tell=_tell)
+    with interrupt_on_signals():
+        outcome = run_demo(directory, statements=statements, flavour=flavour, tell=_tell)
     _show(outcome, time.monotonic() - began)
     return NOT_CLEAN if outcome.differences else DONE
 
@@ -78,8 +80,10 @@ def _show(outcome: Outcome, seconds: float) -> None:
     for event in session:
         table.show(event)
     click.echo(f"\n{_balance(outcome)}")
-    for difference in outcome.differences:
-        click.echo(f"differs: {escape(difference)}")
+    for difference in outcome.differences[:DIFFERENCES_SHOWN_MAX]:
+        click.echo(f"  differs: {escape(difference)}")
+    if len(outcome.differences) > DIFFERENCES_SHOWN_MAX:
+        click.echo(f"  … and {len(outcome.differences) - DIFFERENCES_SHOWN_MAX:,} more")
     click.echo(f"\n{_next_steps(outcome.directory)}\n\ndone in {seconds:.0f} s")
 
 
@@ -98,7 +102,8 @@ def _script(events: Sequence[Event]) -> Sequence[Event]:
 
 
 def _pretty(event: Event) -> str:
-    return msgspec.json.format(line.write(event), indent=2).decode()
+    text = msgspec.json.format(line.write(event), indent=2).decode()
+    return "\n".join(escape(part) for part in text.split("\n"))
 
 
 def _balance(outcome: Outcome) -> str:
@@ -117,7 +122,7 @@ def _balance(outcome: Outcome) -> str:
 
 
 def _next_steps(directory: Path) -> str:
-    program = _program()
+    program = program_name()
     return f"""\
 Delivered files: {directory}/firehose (the usual way) and {directory}/lake (ours). Try:
 
@@ -125,9 +130,3 @@ Delivered files: {directory}/firehose (the usual way) and {directory}/lake (ours
   {program} search {directory}/lake --failed
   {program} search {directory}/firehose --text salaries --json
   {program} local"""
-
-
-def _program() -> str:
-    """How this program was called, so that the commands shown work when they are copied."""
-    called = Path(sys.argv[0])
-    return called.name if shutil.which(called.name) == str(called) else str(called)

@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 
 from dastream.cli.app import DONE
-from dastream.cli.options import postgres_option
+from dastream.cli.options import postgres_option, program_name
 from dastream.cli.signals import stop_on_signals
 from dastream.local.postgres import Flavour
-from dastream.local.system import CLUSTER, LocalSystem
+from dastream.local.system import CLUSTER, KEY_ALIAS, LocalSystem
 from dastream.storage import FileStorage, copy_objects
 
 __all__ = ["command"]
@@ -24,7 +24,7 @@ __all__ = ["command"]
     epilog="""\b
 Examples:
   dastream local
-  . dastream-local/environment && psql "$DASTREAM_DSN"      (in another terminal)
+  . dastream-local/environment && psql                      (in another terminal)
   . dastream-local/environment && dastream tail "$DASTREAM_STREAM"
   . dastream-local/environment && dastream search s3://dastream/lake --user postgres""",
 )
@@ -49,7 +49,7 @@ def command(directory: Path, port: int, flavour: Flavour | None) -> int:
 
     An AWS endpoint (Kinesis, KMS, S3, RDS), a PostgreSQL whose activity stream is started, and
     delivery in both ways, through a local Firehose and by our own consumer. State is in memory.
-    SIGINT and SIGTERM end it; what was delivered is then copied into --dir.
+    SIGINT, SIGTERM and SIGHUP end it; what was delivered is then copied into --dir.
     """
     stopped = threading.Event()
     with stop_on_signals(stopped.set), LocalSystem(port=port, flavour=flavour) as system:
@@ -69,7 +69,11 @@ def command(directory: Path, port: int, flavour: Flavour | None) -> int:
 def _environment(system: LocalSystem, stream: str) -> str:
     """Lines for a shell: where the endpoint, the database and the stream are."""
     variables = system.endpoint.environment | {
-        "DASTREAM_DSN": system.server.dsn(),
+        "PGHOST": system.server.host,
+        "PGPORT": str(system.server.port),
+        "PGUSER": system.server.superuser,
+        "PGPASSWORD": system.server.password,
+        "PGDATABASE": "postgres",
         "DASTREAM_STREAM": stream,
     }
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
@@ -86,17 +90,19 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def _welcome(system: LocalSystem, stream: str, directory: Path) -> str:
+    program = program_name()
     return f"""\
-PostgreSQL       {system.server.description} on 127.0.0.1:{system.server.port}
+server           {system.server.description}, on 127.0.0.1:{system.server.port}
 AWS endpoint     {system.endpoint.url} (Kinesis, KMS, S3, RDS; no authentication)
 activity stream  {stream}, of the cluster {CLUSTER}
 delivered        s3://dastream/firehose (Firehose) and s3://dastream/lake (our consumer)
 
 In another terminal:
   . {directory}/environment
-  psql "$DASTREAM_DSN"
-  dastream tail "$DASTREAM_STREAM"
-  dastream search s3://dastream/lake
-  dastream stream status {CLUSTER}
+  psql
+  {program} tail "$DASTREAM_STREAM"
+  {program} search s3://dastream/lake
+  {program} stream stop {CLUSTER}
+  {program} stream start {CLUSTER} --kms-key-id {KEY_ALIAS}
 
 Ctrl-C ends it."""

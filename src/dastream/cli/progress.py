@@ -25,9 +25,11 @@ def show_progress(pipeline: Pipeline, source: Source, unwrap: CachingUnwrap) -> 
     """Tell the counters on standard error while the block runs, and once more at its end."""
     meter = _Meter(pipeline, source, unwrap)
     if sys.stderr.isatty():
-        with _repeating(meter.show, TERMINAL_SECONDS):
-            yield
-        sys.stderr.write("\n")
+        try:
+            with _repeating(meter.show, TERMINAL_SECONDS):
+                yield
+        finally:
+            sys.stderr.write("\n")
     else:
         with _repeating(meter.log, LOG_SECONDS):
             yield
@@ -61,8 +63,10 @@ class _Meter:
         sys.stderr.flush()
 
     def log(self) -> None:
-        """One JSON object."""
+        """One JSON object; none when a run ends before it has read anything."""
         counters = self._pipeline.counters
+        if sys.exc_info()[0] is not None and not counters.records:
+            return
         line = {
             "records": counters.records,
             "recordBytes": counters.record_bytes,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import parse_qs, quote
@@ -15,15 +17,14 @@ from dastream.cli.progress import show_progress
 from dastream.cli.signals import stop_on_signals
 from dastream.clients import open_client
 from dastream.decode import Decoder
-from dastream.errors import ConfigError
-from dastream.keys import CachingUnwrap, encryption_context, open_unwrap, resource_id
+from dastream.keys import CachingUnwrap, open_unwrap, owner_of
 from dastream.pipeline import Pipeline
 from dastream.settings import Settings, split_url
 from dastream.sinks import open_sink
 from dastream.sources import BatchLimits, open_source
 from dastream.transforms import open_transforms
 
-__all__ = ["command", "open_kms_unwrap", "owner_of"]
+__all__ = ["command", "open_kms_unwrap"]
 
 _LIMITS = BatchLimits()
 
@@ -53,7 +54,8 @@ Examples:
 @click.option(
     "--state",
     metavar="URL",
-    help="sqlite:///FILE; by default a file of the stream's name in the user's state directory.",
+    help="sqlite:///FILE; by default one for this stream and these sinks in "
+    "~/.local/state/dastream (or below XDG_STATE_HOME).",
 )
 @click.option("--once", is_flag=True, help="End when every shard has been read to its tip.")
 @click.option(
@@ -92,15 +94,15 @@ def command(
 
     Progress is kept in --state, so that a run goes on where the last one ended. What cannot be
     decoded is kept as it is under dead-letter/ in the lake, and the exit code is then 3. SIGINT
-    and SIGTERM deliver what has been read, and end with 0.
+    and SIGTERM deliver what has been read and end the run as if it were done.
     """
     settings = Settings.from_environment(os.environ, transforms=transforms, resource_id=resource_id)
     limits = BatchLimits(flush_bytes_max, flush_age_seconds_max)
     with ExitStack() as parts:
         source = parts.enter_context(closing(open_source(source_url, once=once, limits=limits)))
-        owner = owner_of(source.stream, settings)
+        owner = owner_of(source.stream, settings.resource_id)
         sinks = [parts.enter_context(closing(open_sink(url))) for url in sink_urls]
-        checkpoints = open_checkpoints(state or _default_state(source.stream))
+        checkpoints = open_checkpoints(state or _default_state(source.stream, sink_urls))
         parts.enter_context(closing(checkpoints))
         unwrap = open_kms_unwrap(settings, source_url)
         pipeline = Pipeline(
@@ -116,24 +118,14 @@ def command(
     return NOT_CLEAN if counters.dead_letters else DONE
 
 
-def owner_of(stream: str, settings: Settings) -> str:
-    """The cluster or instance whose stream it is. Raises ConfigError if nothing tells."""
-    owner = resource_id(stream) or settings.resource_id
-    if owner is None:
-        raise ConfigError(
-            "resource id: the stream's name does not tell it",
-            hint="name a stream aws-rds-das-…, or give --resource-id cluster-… or db-…",
-        )
-    encryption_context(owner)
-    return owner
-
-
 def open_kms_unwrap(settings: Settings, source_url: str) -> CachingUnwrap:
     """Unwrap through KMS in the region of the source."""
     region = parse_qs(split_url(source_url).query).get("region", [None])[-1]
     return open_unwrap(settings, open_client("kms", region=region))
 
 
-def _default_state(stream: str) -> str:
+def _default_state(stream: str, sink_urls: Sequence[str]) -> str:
+    """Progress of a stream into these sinks: to other sinks nothing of it has been delivered."""
+    sinks = hashlib.sha256("\n".join(sorted(sink_urls)).encode()).hexdigest()[:8]
     directory = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return f"sqlite://{quote(str(Path(directory).absolute()))}/dastream/{stream}.sqlite"
+    return f"sqlite://{quote(str(Path(directory).absolute()))}/dastream/{stream}-{sinks}.sqlite"

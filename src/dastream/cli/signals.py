@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a request to end cleanly."""
+"""Signals as a request to end cleanly: SIGINT, SIGTERM, and SIGHUP of a closed terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["stop_on_signals"]
+__all__ = ["interrupt_on_signals", "stop_on_signals"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
@@ -16,11 +18,10 @@ def stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals; whoever runs us there stops us
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
 
     def restore() -> None:
-        for number in numbers:
+        for number in _SIGNALS:
             signal.signal(number, before[number])
 
     def handle(number: int, frame: object) -> None:
@@ -28,9 +29,20 @@ def stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
         restore()
         stop()
 
-    for number in numbers:
+    for number in _SIGNALS:
         signal.signal(number, handle)
     try:
         yield
     finally:
         restore()
+
+
+@contextmanager
+def interrupt_on_signals() -> Iterator[None]:
+    """Let every signal end the block as Ctrl-C does: by an exception, so that all is cleaned up."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with stop_on_signals(interrupt):
+        yield

@@ -15,13 +15,13 @@ from dastream import line
 from dastream.checkpoint import MemoryCheckpoints
 from dastream.cli.app import DONE, NOT_CLEAN
 from dastream.cli.cells import escape
-from dastream.cli.run import open_kms_unwrap, owner_of
+from dastream.cli.run import open_kms_unwrap
 from dastream.cli.show import JsonView, PlainView, open_console
 from dastream.cli.signals import stop_on_signals
 from dastream.cli.table import Table
 from dastream.decode import Decoder
 from dastream.event import Event
-from dastream.keys import STREAM_PREFIX
+from dastream.keys import STREAM_PREFIX, owner_of
 from dastream.keys import resource_id as stream_owner
 from dastream.lake.times import parse_time
 from dastream.pipeline import Counters, Pipeline
@@ -78,7 +78,7 @@ def command(
     zone = UTC if utc else None
     url = _source_url(stream, start, zone)
     with closing(open_source(url, limits=BatchLimits(flush_age_seconds_max=0))) as source:
-        owner = owner_of(source.stream, settings)
+        owner = owner_of(source.stream, settings.resource_id)
         decode = Decoder.from_settings(settings, open_kms_unwrap(settings, url))
         click.echo(f"{source.stream}: waiting for events, ctrl-c ends", err=True)
         view = ViewSink(_show(zone, as_json=as_json), limit=limit, on_limit=source.stop)

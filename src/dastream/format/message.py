@@ -28,6 +28,7 @@ from dastream.format.reader import Reader
 __all__ = ["Message", "decrypt", "open_message"]
 
 KEY_BYTES = 32
+COMPRESSED_POINT_BYTES = 49  # of P-384 (SEC 1, section 2.3.3)
 
 _FINAL_FRAME = 0xFFFFFFFF
 _FRAME_AAD = b"AWSKMSEncryptionClient Frame"
@@ -177,6 +178,8 @@ def _check_signature(reader: Reader, header: Header) -> None:
 def _public_key(header: Header) -> ec.EllipticCurvePublicKey:
     try:
         point = binascii.a2b_base64(header.context[_PUBLIC_KEY], strict_mode=True)
+        if len(point) != COMPRESSED_POINT_BYTES:
+            raise ValueError("only compressed points are written")  # noqa: TRY301 - as the others
         return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP384R1(), point)
     except (KeyError, ValueError, UnsupportedAlgorithm):
         raise DecryptError("message header: no public key to check the signature by") from None

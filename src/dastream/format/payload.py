@@ -54,7 +54,8 @@ def gunzip(data: bytes, *, bytes_max: int = PAYLOAD_BYTES_MAX) -> bytes:
 def parse(payload: bytes) -> Payload:
     """Take the payload apart as far as the entries. Raises PayloadError for another shape."""
     try:
-        payload.decode()  # raw members are passed on unread, so nothing else would look
+        if not payload.isascii():
+            payload.decode()  # raw members are passed on unread, so nothing else would look
         members = _decode_members(payload)
         if _decode_text(members["type"]) != _TYPE:
             raise PayloadError("payload: the type is not that of an activity stream")

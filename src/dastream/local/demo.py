@@ -108,6 +108,9 @@ def _order(event: Event) -> tuple[int, str, int]:
 
 
 def _differences(directory: Path, sent: Sent, delivered: dict[str, list[Event]]) -> Iterator[str]:
+    failed = sum(1 for _ in FileStorage(directory / "firehose").list("processing-failed/"))
+    if failed:
+        yield f"firehose: {failed} objects of records that failed, in firehose/processing-failed"
     for way, events in delivered.items():
         yield from (f"{way}: {difference}" for difference in _compare(sent, events))
     ids = {way: {event.id: event.entry for event in events} for way, events in delivered.items()}

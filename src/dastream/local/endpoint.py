@@ -17,6 +17,7 @@ from moto.core.model_instances import reset_model_data
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
+from dastream.clients import hide_bodies
 from dastream.errors import ConfigError
 from dastream.local.activity_streams import ActivityStreamControl, ActivityStreamHost
 from dastream.local.moto_mends import mend
@@ -77,6 +78,7 @@ class Endpoint:
         """The boto3 client of a service on this endpoint. It is shared, and closed by `stop()`."""
         with self._clients_lock:
             if service not in self._clients:
+                hide_bodies()
                 make_client: Any = boto3.client  # typed for the literal names of all services
                 self._clients[service] = make_client(
                     service,

@@ -12,6 +12,7 @@ Aurora cluster `local`, and its activity stream is started and stopped like any 
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cached_property
@@ -30,13 +31,17 @@ from dastream.sinks.lake import LakeSink
 from dastream.sources import BatchLimits
 from dastream.storage import S3Storage
 
-__all__ = ["BUCKET", "CLUSTER", "LocalSystem"]
+__all__ = ["BUCKET", "CLUSTER", "KEY_ALIAS", "LocalSystem"]
 
 _log = logging.getLogger(__name__)
 
 BUCKET = "dastream"
 CLUSTER = "local"
 KEY_ALIAS = "alias/dastream"
+
+LAMBDA_BUFFER_BYTES_MAX = 64 * 1024
+"""Records that go to the handler at once: SQL in JSON compresses so well that a MiB of them may
+decode to more than a Lambda function can return."""
 
 _POLL_SECONDS = 0.1
 
@@ -87,9 +92,10 @@ class LocalSystem:
         return streams.wait(CLUSTER, "started")
 
     def stop_activity_stream(self) -> Status:
-        """Stop it, and wait until everything that was published has been delivered."""
+        """Stop it if it is started, and wait until all that was published is delivered."""
         streams = self._activity_streams()
-        streams.stop(CLUSTER, apply_immediately=True)
+        if streams.status(CLUSTER).status == "started":
+            streams.stop(CLUSTER, apply_immediately=True)
         status = streams.wait(CLUSTER, "stopped")
         self._host.raise_error()
         return status
@@ -111,7 +117,7 @@ class LocalSystem:
             DBClusterIdentifier=CLUSTER,
             Engine="aurora-postgresql",
             MasterUsername=self.server.superuser,
-            MasterUserPassword=self.server.password,
+            MasterUserPassword=secrets.token_urlsafe(),  # nobody asks for it
         )
         instance = rds.create_db_instance(
             DBInstanceIdentifier=f"{CLUSTER}-1",
@@ -180,6 +186,7 @@ class _Host:
             error_prefix="firehose/processing-failed/",
             kinesis=self._client("kinesis"),
             s3=self._client("s3"),
+            lambda_buffer_bytes_max=LAMBDA_BUFFER_BYTES_MAX,
             lambda_buffer_seconds_max=self._delivery_seconds / 2,
             buffer_seconds_max=self._delivery_seconds,
             compression="GZIP",

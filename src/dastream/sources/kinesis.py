@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
-from dastream.clients import CallError, call, open_client
+from dastream.clients import open_client
 from dastream.errors import ConfigError
 from dastream.record import SHARD_END, RecordBatch
 from dastream.settings import split_url
 from dastream.sources.batcher import Batcher, BatchLimits
-from dastream.sources.shard import ShardReader, StartAt, source_error
+from dastream.sources.shard import AFTER_SEQUENCE_NUMBER, ShardReader, StartAt
+from dastream.sources.shard_list import ListedShard, check_progress, list_shards
 
 __all__ = ["KinesisSource", "open"]
 
@@ -57,11 +58,21 @@ def _start(text: str) -> StartAt:
     return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": moment}
 
 
+def _closed(shards: Mapping[str, ListedShard]) -> list[str]:
+    """The shards that LATEST passes over whole: what they hold came before it.
+
+    Every shard that is left has no parents to wait for. A timestamp in the place of LATEST would
+    need a clock that never goes before that of Kinesis, which refuses a time that is to come.
+    """
+    return [shard.id for shard in shards.values() if shard.is_closed]
+
+
 class KinesisSource:
     """Reads every shard in turn from one thread.
 
-    `once` ends at the tip of all shards. `poll_seconds` is the pause after a round in which no
-    shard had anything: at 0.25 s it stays within the five reads a second that a shard allows.
+    `once` ends at the tip of all shards, and at the end of those that are closed. `poll_seconds`
+    lie between two reads of a shard: at 0.25 s there are four of the five a second that a shard
+    allows, and one is left for Firehose.
     """
 
     def __init__(
@@ -89,14 +100,24 @@ class KinesisSource:
         return {shard: reader.lag_ms for shard, reader in self._readers.copy().items()}
 
     def batches(self, progress: Mapping[str, str]) -> Iterator[RecordBatch]:
-        """Rounds over the open shards, until told to stop or, for `once`, at the tips."""
+        """Rounds over the open shards, until told to stop or, for `once`, at the tips.
+
+        Raises SourceError also if the progress is that of an earlier stream of the same name.
+        """
+        shards = list_shards(self._client, self.stream)
+        check_progress(shards, progress)
         finished = {shard for shard, through in progress.items() if through == SHARD_END}
         # Later on, a shard without progress has records that nobody has seen: LATEST would skip
         # them. It is new, or there was nothing in it when the last run ended.
         later = _TRIM_HORIZON if self._start == _LATEST else self._start
-        self._open_readers(progress, finished, later if progress else self._start)
+        start = later if progress else self._start
+        passed = _closed(shards) if start == _LATEST else []
+        finished.update(passed)
+        self._open_readers(shards, progress, finished, start)
+        for shard in passed:
+            yield RecordBatch(self.stream, shard, None, SHARD_END, ())
         while self._readers and not self._is_stopped:
-            found = sum([reader.read() for reader in self._readers.values()])
+            self._read_due()
             for reader in self._readers.values():
                 yield from reader.batcher.ready()
             ended = [shard for shard, reader in self._readers.items() if reader.is_ended]
@@ -104,11 +125,10 @@ class KinesisSource:
                 yield from self._readers.pop(shard).batcher.rest(is_ended=True)
             if ended:
                 finished.update(ended)
-                self._open_readers(progress, finished, later)
+                shards = list_shards(self._client, self.stream)
+                self._open_readers(shards, progress, finished, later)
             elif self._once and all(r.has_reached_tip for r in self._readers.values()):
                 break
-            elif not found:
-                time.sleep(self._poll_seconds)
         for reader in self._readers.values():
             yield from reader.batcher.rest()
 
@@ -118,33 +138,33 @@ class KinesisSource:
     def close(self) -> None:
         self._client.close()
 
+    def _read_due(self) -> None:
+        """Read the shards whose time has come, or wait for the first of them, but not long."""
+        now = time.monotonic()
+        due = [reader for reader in self._readers.values() if reader.due <= now]
+        for reader in due:
+            reader.read()
+        if not due:
+            first = min(reader.due for reader in self._readers.values())
+            time.sleep(min(first - now, self._poll_seconds))
+
     def _open_readers(
-        self, progress: Mapping[str, str], finished: set[str], start: StartAt
+        self,
+        shards: Mapping[str, ListedShard],
+        progress: Mapping[str, str],
+        finished: set[str],
+        start: StartAt,
     ) -> None:
         """Open every shard that is not open or finished, and whose parents are finished."""
-        shards = self._list_shards()
-        for shard, parents in shards.items():
-            is_known = shard in self._readers or shard in finished
-            if not is_known and not (parents & shards.keys()) - finished:
-                self._readers[shard] = self._open_reader(shard, progress.get(shard), start)
+        for shard in shards.values():
+            is_known = shard.id in self._readers or shard.id in finished
+            if not is_known and not (shard.parents & shards.keys()) - finished:
+                self._readers[shard.id] = self._open_reader(shard, progress.get(shard.id), start)
 
-    def _open_reader(self, shard: str, after: str | None, start: StartAt) -> ShardReader:
-        batcher = Batcher(self.stream, shard, after, self._limits)
+    def _open_reader(self, shard: ListedShard, after: str | None, start: StartAt) -> ShardReader:
+        batcher = Batcher(self.stream, shard.id, after, self._limits)
         if after is not None:
-            start = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": after}
-        return ShardReader(self._client, self.stream, shard, start, batcher)
-
-    def _list_shards(self) -> dict[str, set[str]]:
-        """Every shard with its parents."""
-        shards: dict[str, set[str]] = {}
-        request: dict[str, str] = {"StreamName": self.stream}
-        while request:
-            try:
-                answer = call(self._client.list_shards, **request)
-            except CallError as error:
-                raise source_error(error) from None
-            for shard in answer["Shards"]:
-                parents = {shard.get("ParentShardId"), shard.get("AdjacentParentShardId")}
-                shards[shard["ShardId"]] = parents - {None}
-            request = {"NextToken": answer["NextToken"]} if answer.get("NextToken") else {}
-        return shards
+            start = {"ShardIteratorType": AFTER_SEQUENCE_NUMBER, "StartingSequenceNumber": after}
+        return ShardReader(
+            self._client, self.stream, shard, start, batcher, poll_seconds=self._poll_seconds
+        )

@@ -36,7 +36,7 @@ def is_activity(event: Event) -> bool:
 def is_no_service_user(event: Event) -> bool:
     """Whether someone should see this, although the service's own users are mostly noise.
 
-    The service's users are `rdsadmin` and `rdsproxyadmin` (PostgreSQL, MySQL), `RDSADMIN` and
+    The service's users are `rdsadmin` and `rdsproxyadmin` (Aurora), `RDSADMIN` and
     `RDSSEC` in any case (Oracle, SQL Server). Their failed logins and role changes are kept:
     that is how it looks when somebody tries to be one of them.
     """
@@ -45,8 +45,8 @@ def is_no_service_user(event: Event) -> bool:
 
 def _is_service_user(event: Event) -> bool:
     user = event.members.dbUserName
-    if not isinstance(user, str):
-        return False
+    if not isinstance(user, str) or event.origin.engine.name == "postgresql":
+        return False  # on a server of one's own nobody keeps others from taking such a name
     if event.origin.engine.name in _ENGINES_ANY_CASE:
         return user.casefold() in _SERVICE_USERS_ANY_CASE
     return user in _SERVICE_USERS
