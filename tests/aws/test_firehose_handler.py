@@ -69,7 +69,9 @@ def invocation(*data):
 def answer(event, *, transforms=DEFAULT, unwrap=unwrap):
     """The handler's answers, and what it logged."""
     logged = []
-    reply = FirehoseTransform(Decoder(unwrap), transforms, logged.append)(event)
+    reply = FirehoseTransform(Decoder(unwrap), transforms, logged.append, resource_id=CLUSTER)(
+        event
+    )
     assert reply.keys() == {"records"}
     ids = [answer["recordId"] for answer in reply["records"]]
     assert ids == [record["recordId"] for record in event["records"]]
@@ -154,6 +156,15 @@ def test_record_that_was_put_directly_has_no_position():
 
     assert (line["shardId"], line["sequenceNumber"]) == (None, None)
     assert line["arrivalTime"] == "2026-11-23T07:28:05.123Z"
+
+
+def test_invocation_is_refused_where_nothing_tells_whose_stream_it_is():
+    event = invocation(GOOD)
+    event["sourceKinesisStreamArn"] = "arn:aws:kinesis:eu-central-1:1:stream/a-copy"
+
+    with pytest.raises(ConfigError, match="resource id") as caught:
+        FirehoseTransform(Decoder(unwrap), DEFAULT, [].append)(event)
+    assert "DASTREAM_RESOURCE_ID" in caught.value.hint
 
 
 @pytest.mark.parametrize("data", ["", "?", "a", "ü", "!!!!", "QUJD", "eyJ0eXBl=="])

@@ -162,9 +162,19 @@ def test_state_lies_in_the_users_state_directory_by_default(stream, lake, monkey
 
     assert run_app(["run", "--source", stream.url, "--sink", lake, "--once"]) == 0
 
-    store = SqliteCheckpoints(tmp_path / "100% mine" / "dastream" / f"{STREAM}.sqlite")
+    (file,) = (tmp_path / "100% mine" / "dastream").glob("*.sqlite")
+    store = SqliteCheckpoints(file)
     assert store.progress(STREAM)
     store.close()
+
+
+def test_another_sink_gets_all_of_the_stream_by_default(stream, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    stream.put_statements(range(3))
+
+    for lake in (tmp_path / "one", tmp_path / "two"):
+        assert run_app(["run", "--source", stream.url, "--sink", lake.as_uri(), "--once"]) == 0
+        assert statements(lake.as_uri()) == expected(range(3))
 
 
 def test_second_consumer_of_the_state_is_refused(stream, lake, state, tmp_path, capsys):
@@ -219,7 +229,7 @@ def test_wrong_setting_ends_with_2(stream, lake, state, monkeypatch, capsys):
     monkeypatch.setenv("DASTREAM_KEY_CACHE_KEYS_MAX", "many")
 
     assert run_once(stream, lake, state) == 2
-    assert "key_cache_keys_max" in capsys.readouterr().err
+    assert "DASTREAM_KEY_CACHE_KEYS_MAX" in capsys.readouterr().err
 
 
 def wait_until(condition, seconds_max=20):
