@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -98,10 +98,8 @@ class ActivityStreamControl:
         What was to be started or stopped then is started or stopped now. Raises what the host
         raises, and leaves everything for another attempt.
         """
-        try:
+        with suppress(ResourceInUseError):  # it is from before the restart, with its records
             self._kinesis.answer(CreateStream(stream_name=stream.stream, shard_count=_SHARDS))
-        except ResourceInUseError:
-            pass  # from before the restart, with its records
         if self._host is not None:
             self._host.start(stream)
         self._started[stream.arn] = resource, stream
@@ -158,10 +156,8 @@ class ActivityStreamControl:
             _log.error("activity stream of %s broke off: %s", stream.arn, reason(error))
 
     def _delete_kinesis_stream(self, stream: ActivityStream) -> None:
-        try:
+        with suppress(ResourceNotFoundError):  # somebody deleted it
             self._kinesis.answer(DeleteStream(stream_name=stream.stream))
-        except ResourceNotFoundError:
-            pass  # somebody deleted it
 
     def _show_started(self, resource: Any) -> None:
         with self._rds():

@@ -48,7 +48,7 @@ class ObjectVersions(_VersionedKeyStore):
         self.touched.add(key)
         super().setlist(key, list_)
 
-    def pop(self, key: str) -> None:
+    def pop(self, key: str) -> None:  # type: ignore[override]  # as moto has it
         """Remove all versions of an object."""
         self.touched.add(key)
         super().pop(key)

@@ -43,6 +43,7 @@ def add_to_rds(activity_streams: ActivityStreamControl) -> None:
 
 def activity_streams() -> Iterator[tuple[Any, ActivityStream]]:
     """The clusters and instances whose activity streams are not stopped, with these."""
+    backend: Any
     for _, _, backend in rds_models.rds_backends.iter_backends():
         for resource in (*backend.clusters.values(), *backend.databases.values()):
             if resource.activity_stream_status != "stopped":
@@ -189,7 +190,7 @@ def _reply(resource: Any, **members: Any) -> ActionResult:
 
 
 def _can_wrap(key: Any) -> bool:
-    return key.enabled and key.key_spec == "SYMMETRIC_DEFAULT"
+    return bool(key.enabled and key.key_spec == "SYMMETRIC_DEFAULT")
 
 
 def _check_mode(resource: Any, mode: str) -> None:

@@ -88,7 +88,7 @@ class MotoState:
                     bucket.keys.touched.clear()
 
     def _save(self, database: Connection, service: str, touched: list[tuple[Any, str]]) -> None:
-        backends = get_backend(service).iter_backends()
+        backends = _backends(service).iter_backends()
         state = _dump({(account, region): vars(backend) for account, region, backend in backends})
         if state == self._written.get(service) and not touched:
             return
@@ -109,12 +109,12 @@ class MotoState:
         try:
             for service, state in database.execute("SELECT name, state FROM service"):
                 for (account, region), members in _load(state).items():
-                    vars(get_backend(service)[account][region]).update(members)
+                    _backends(service)[account][region].__dict__.update(members)
                 self._written[service] = state
             buckets = {bucket.name: bucket for bucket in _buckets()}
             for name, key, versions in database.execute("SELECT bucket, key, versions FROM object"):
                 buckets[name].keys.setlist(key, _load(versions))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a pickle raises whatever it likes
             raise ConfigError(
                 f"local endpoint: cannot read what an earlier one left: {type(error).__name__}",
                 hint="use the versions of dastream and moto that wrote it, or another directory",
@@ -150,7 +150,7 @@ class _Pickler(pickle.Pickler):
 class _Unpickler(pickle.Unpickler):
     def persistent_load(self, id: Any) -> Any:
         service, account, region = id
-        return get_backend(service)[account][region]
+        return _backends(service)[account][region]
 
 
 def _dump(value: Any) -> bytes:
@@ -168,7 +168,13 @@ def _load_private_key(der: bytes) -> Any:
     return load_der_private_key(der, None)
 
 
+def _backends(service: str) -> Any:
+    get: Any = get_backend  # typed for the literal names of all services
+    return get(service)
+
+
 def _buckets() -> Iterator[Any]:
+    s3: Any
     for _, _, s3 in s3_backends.iter_backends():
         yield from s3.buckets.values()
 

@@ -1,0 +1,113 @@
+"""The peers on which the contract runs, and how a test says that one of them differs.
+
+A test says what AWS does. `@pytest.mark.differs(kinesalite="what it does instead")` means that
+the test fails there, and must: where it passes, the mark is wrong. With `run=False` it is not
+tried, as it would end the peer. The marks become the list of differences in docs/local.md. The
+peer `endpoint` is ours.
+"""
+
+import os
+import shutil
+import subprocess
+import uuid
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.config import Config
+from contract_calls import wait_until_active
+
+KINESALITE = "3.3.3"
+CACHE = Path(__file__).parents[2] / ".cache"
+SERVE = """
+require('kinesalite')({createStreamMs: 5, deleteStreamMs: 5, updateStreamMs: 5, shardLimit: 500})
+  .listen(0, '127.0.0.1', function() { console.log(this.address().port) })
+"""
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "differs(peer=reason, run=True): not as AWS")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        peer = item.callspec.params.get("peer") if hasattr(item, "callspec") else None
+        for mark in item.iter_markers("differs"):
+            if reason := mark.kwargs.get(peer or "endpoint"):
+                run = mark.kwargs.get("run", True)
+                item.add_marker(pytest.mark.xfail(reason=reason, strict=True, run=run))
+
+
+@pytest.fixture(scope="session")
+def kinesalite():
+    """The URL of a kinesalite, another project's Kinesis for tests, from npm."""
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        (pytest.fail if os.environ.get("DASTREAM_REQUIRE_ALL") else pytest.skip)(
+            "kinesalite needs node and npm"
+        )
+    home = CACHE / f"kinesalite-{KINESALITE}"
+    if not (home / "node_modules" / "kinesalite").exists():
+        _install(home)
+    with subprocess.Popen(
+        ["node", "-e", SERVE], cwd=home, stdout=subprocess.PIPE, text=True
+    ) as server:
+        yield f"http://127.0.0.1:{server.stdout.readline().strip()}"
+        server.terminate()
+
+
+def _install(home):
+    home.mkdir(parents=True, exist_ok=True)
+    (CACHE / ".gitignore").write_text("*\n")
+    command = ["npm", "install", "--prefix", home, "--ignore-scripts", "--no-audit", "--no-fund"]
+    subprocess.run(
+        [*command, f"kinesalite@{KINESALITE}"], cwd=home, check=True, capture_output=True
+    )
+
+
+@pytest.fixture(scope="module", params=["endpoint", "kinesalite"])
+def peer(request):
+    """The URL of a Kinesis."""
+    started = request.getfixturevalue(request.param)
+    return started if isinstance(started, str) else started.url
+
+
+@pytest.fixture(scope="module")
+def kinesis(peer):
+    client = boto3.client(
+        "kinesis",
+        endpoint_url=peer,
+        region_name="us-east-1",
+        aws_access_key_id="any",
+        aws_secret_access_key="any",
+        config=Config(
+            proxies={}, read_timeout=3, retries={"total_max_attempts": 1}, max_pool_connections=8
+        ),
+    )
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def make(kinesis):
+    """Makes streams, which go with the test."""
+    made = []
+
+    def make(shards=1):
+        name = f"stream-{uuid.uuid4()}"
+        kinesis.create_stream(StreamName=name, ShardCount=shards)
+        made.append(name)
+        wait_until_active(kinesis, name)
+        return name
+
+    yield make
+    for name in made:
+        try:
+            kinesis.delete_stream(StreamName=name)
+        except kinesis.exceptions.ResourceNotFoundException:
+            pass
+
+
+@pytest.fixture
+def stream(make):
+    """The name of a stream with one shard."""
+    return make()
