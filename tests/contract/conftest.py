@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import boto3
@@ -101,10 +102,8 @@ def make(kinesis):
 
     yield make
     for name in made:
-        try:
+        with suppress(kinesis.exceptions.ResourceNotFoundException):
             kinesis.delete_stream(StreamName=name)
-        except kinesis.exceptions.ResourceNotFoundException:
-            pass
 
 
 @pytest.fixture
