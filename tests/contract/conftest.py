@@ -6,20 +6,18 @@ tried, as it would end the peer. The marks become the list of differences in doc
 peer `endpoint` is ours.
 """
 
-import os
-import shutil
 import subprocess
 import uuid
 from contextlib import suppress
-from pathlib import Path
 
 import boto3
 import pytest
 from botocore.config import Config
 from contract_calls import wait_until_active
 
+from outside import installed, run
+
 KINESALITE = "3.3.3"
-CACHE = Path(__file__).parents[2] / ".cache"
 SERVE = """
 require('kinesalite')({createStreamMs: 5, deleteStreamMs: 5, updateStreamMs: 5, shardLimit: 500})
   .listen(0, '127.0.0.1', function() { console.log(this.address().port) })
@@ -42,13 +40,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def kinesalite():
     """The URL of a kinesalite, another project's Kinesis for tests, from npm."""
-    if shutil.which("npm") is None or shutil.which("node") is None:
-        (pytest.fail if os.environ.get("DASTREAM_REQUIRE_ALL") else pytest.skip)(
-            "kinesalite needs node and npm"
-        )
-    home = CACHE / f"kinesalite-{KINESALITE}"
-    if not (home / "node_modules" / "kinesalite").exists():
-        _install(home)
+    home = installed(f"kinesalite-{KINESALITE}", install_kinesalite, needs=("node", "npm"))
     with subprocess.Popen(
         ["node", "-e", SERVE], cwd=home, stdout=subprocess.PIPE, text=True
     ) as server:
@@ -56,13 +48,9 @@ def kinesalite():
         server.terminate()
 
 
-def _install(home):
-    home.mkdir(parents=True, exist_ok=True)
-    (CACHE / ".gitignore").write_text("*\n")
-    command = ["npm", "install", "--prefix", home, "--ignore-scripts", "--no-audit", "--no-fund"]
-    subprocess.run(
-        [*command, f"kinesalite@{KINESALITE}"], cwd=home, check=True, capture_output=True
-    )
+def install_kinesalite(home):
+    options = ("--prefix", home, "--ignore-scripts", "--no-audit", "--no-fund")
+    run("npm", "install", *options, f"kinesalite@{KINESALITE}", cwd=home)
 
 
 @pytest.fixture(scope="module", params=["endpoint", "kinesalite"])
