@@ -106,7 +106,6 @@ class TestStates:
         kms.enable_key(KeyId=key)
         assert kms.decrypt(CiphertextBlob=blob)["Plaintext"] == b"x"
 
-    @pytest.mark.differs(endpoint="enables a key that is to be deleted")
     def test_a_key_to_be_deleted_cannot_be_enabled(self, kms, key):
         kms.schedule_key_deletion(KeyId=key)
         assert fault(kms.enable_key, KeyId=key) == "KMSInvalidStateException"

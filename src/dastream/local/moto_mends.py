@@ -77,10 +77,14 @@ def _with_usable_key(operation: Callable[[Any], str]) -> Callable[[Any], str]:
 
 
 def _check_usable(key: Any) -> None:
-    if key.key_state == "PendingDeletion":
-        raise JsonRESTError("KMSInvalidStateException", f"{key.arn} is pending deletion.")
+    _check_not_pending_deletion(key)
     if not key.enabled:
         raise JsonRESTError("DisabledException", f"{key.arn} is disabled.")
+
+
+def _check_not_pending_deletion(key: Any) -> None:
+    if key.key_state == "PendingDeletion":
+        raise JsonRESTError("KMSInvalidStateException", f"{key.arn} is pending deletion.")
 
 
 class _KmsResponse(KmsResponse):
@@ -93,6 +97,13 @@ class _KmsResponse(KmsResponse):
     generate_mac = _with_usable_key(KmsResponse.generate_mac)
     verify_mac = _with_usable_key(KmsResponse.verify_mac)
     get_public_key = _with_usable_key(KmsResponse.get_public_key)
+
+    def enable_key(self) -> str:
+        self._validate_cmk_id(self._get_param("KeyId"))
+        key = self.kms_backend.describe_key(self._get_param("KeyId"))
+        _check_not_pending_deletion(key)
+        reply: str = super().enable_key()
+        return reply
 
     def sign(self) -> str:
         self._check_raw_message()
