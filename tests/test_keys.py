@@ -349,7 +349,9 @@ def test_answer_of_kms_is_told_by_its_code_only(code, error):
 
 def test_settings_bound_the_cache_and_pin_the_kms_key(wrapped):
     kms, kms_key_id, key, data_key = wrapped
-    settings = Settings(kms_key_id=kms_key_id, key_cache_keys_max=1, key_cache_age_seconds_max=1000)
+    settings = Settings(
+        kms_key_id=kms_key_id, key_cache_keys_max=1, key_cache_age_seconds_max=1000
+    )
     unwrap = open_unwrap(settings, kms)
 
     assert [unwrap(key, CONTEXT), unwrap(key, CONTEXT)] == [data_key, data_key]

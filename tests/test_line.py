@@ -39,7 +39,9 @@ MORE = st.none() | st.dictionaries(TEXTS, VALUES, min_size=1)
 def as_written(value, *, spaced, ascii_only):
     """The bytes of a JSON value, as some engine might write them."""
     indent, separators = (2, (" ,", " : ")) if spaced else (None, (",", ":"))
-    return json.dumps(value, indent=indent, separators=separators, ensure_ascii=ascii_only).encode()
+    return json.dumps(
+        value, indent=indent, separators=separators, ensure_ascii=ascii_only
+    ).encode()
 
 
 def event(data, origin=HERE):

@@ -226,9 +226,7 @@ def test_url_names_the_storage(aws, url, shown):
     assert open_storage(url).url == shown
 
 
-@pytest.mark.parametrize(
-    "url", ["", "file://host/dir", "file:", "s3:///lake", "ftp://x/y", "s3://[x"]
-)
+@pytest.mark.parametrize("url", ["", "file://host/dir", "file:", "s3:///lake", "ftp://x/y", "s3://[x"])
 def test_other_urls_are_refused(url):
     with pytest.raises(ConfigError, match="storage: the URL is neither"):
         open_storage(url)

@@ -249,9 +249,7 @@ def test_nulls_between_bind_values_stay_in_their_place(engine):
 
 
 @every_engine
-@pytest.mark.parametrize(
-    "value", [b"5", b'"text"', b"[]", b"null", b'{"pid":' + b"9" * 5000 + b"}"]
-)
+@pytest.mark.parametrize("value", [b"5", b'"text"', b"[]", b"null", b'{"pid":' + b"9" * 5000 + b"}"])
 def test_entry_that_is_no_object_of_known_values_is_one_misfit(engine, value):
     assert engine.columns(value) in [
         Columns(misfits=("entry",)),

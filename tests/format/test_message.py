@@ -189,9 +189,7 @@ def test_message_that_is_not_framed_is_refused_by_name(suite):
         decrypt(encrypt(b"text", suite=suite, frame_bytes=0), DATA_KEY)
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"\0", b"\3", b"{}", b"\1\x81", b"\1\x80\1\x78", b"\x1f\x8b"]
-)
+@pytest.mark.parametrize("data", [b"", b"\0", b"\3", b"{}", b"\1\x81", b"\1\x80\1\x78", b"\x1f\x8b"])
 def test_bytes_that_are_no_message_are_refused(data):
     with pytest.raises(DecryptError):
         decrypt(data, DATA_KEY)
@@ -211,9 +209,7 @@ def test_errors_hold_neither_key_nor_plaintext():
 def _commitment_vectors():
     file = shared("vectors/commitment-test-vectors.json")
     if not file.exists():
-        reason = (
-            f"the official commitment vectors are not in {file.parent.name}/ of the shared files"
-        )
+        reason = f"the official commitment vectors are not in {file.parent.name}/ of the shared files"
         return [pytest.param(None, marks=pytest.mark.skip(reason=reason))]
     vectors = json.loads(file.read_bytes())["tests"]
     return [pytest.param(vector, id=vector["comment"].split(".")[0]) for vector in vectors]
