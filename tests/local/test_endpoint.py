@@ -45,6 +45,17 @@ class TestServer:
         got = endpoint.client("s3").get_object(Bucket=bucket, Key="chunked")
         assert got["Body"].read() == b"abc"
 
+    def test_a_client_that_waits_to_be_asked_for_the_body_is_asked(self, endpoint, bucket):
+        connection = connect(endpoint)
+        connection.putrequest("PUT", f"/{bucket}/asked")
+        connection.putheader("Content-Length", "4")
+        connection.putheader("Expect", "100-continue")
+        connection.endheaders()
+        assert connection.sock.recv(99).startswith(b"HTTP/1.1 100 Continue")
+        connection.send(b"body")
+        assert connection.getresponse().status == 200
+        connection.close()
+
     @pytest.mark.parametrize(
         "headers",
         [

@@ -346,6 +346,10 @@ class Work:
         self.keys = []
         self.blobs = []
 
+    def done(self):
+        """How much of each was acknowledged."""
+        return [len(self.records), len(self.objects), len(self.blobs)]
+
     def put_records(self, client, name):
         kinesis = client("kinesis")
         for i in itertools.count():
@@ -370,15 +374,13 @@ class Work:
 
 
 def test_what_was_acknowledged_is_there_after_sigkill(tmp_path):
-    work, rounds = Work(), 4
-    for round in range(rounds):
+    work = Work()
+    for round in range(4):
         with process(tmp_path) as (server, client):
             if round == 0:
                 client("kinesis").create_stream(StreamName="s", ShardCount=1)
                 client("s3").create_bucket(Bucket="bucket")
-            calls = [work.put_records, work.put_records, work.put_objects, work.make_keys]
-            work_until_killed(server, client, calls, round)
-    assert min(map(len, (work.records, work.objects, work.blobs))) > rounds
+            work_until_killed(server, client, work, round)
     with process(tmp_path) as (_, client):
         kinesis, kms, s3 = client("kinesis"), client("kms"), client("s3")
         found = {r["Data"]: r["SequenceNumber"] for r in read(kinesis, "s")}
@@ -391,20 +393,26 @@ def test_what_was_acknowledged_is_there_after_sigkill(tmp_path):
             assert content(s3, Bucket="bucket", Key=key) == key.encode()
 
 
-def work_until_killed(server, client, calls, round):
+def work_until_killed(server, client, work, round):
     """Each call in a thread, until the server is killed under them at a random time."""
 
     def until_it_ends(call, name):
         with pytest.raises(BotoCoreError):
             call(client, name)
 
-    names = [f"{round}-{thread}" for thread in range(len(calls))]
+    before = work.done()
+    calls = [work.put_records, work.put_records, work.put_objects, work.make_keys]
     threads = [
-        threading.Thread(target=until_it_ends, args=pair) for pair in zip(calls, names, strict=True)
+        threading.Thread(target=until_it_ends, args=(call, f"{round}-{number}"))
+        for number, call in enumerate(calls)
     ]
     for thread in threads:
         thread.start()
-    time.sleep(random.uniform(0.3, 1.0))
+    deadline = time.monotonic() + 20
+    while any(now == then for now, then in zip(work.done(), before, strict=True)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(random.uniform(0, 0.5))
     os.kill(server.pid, signal.SIGKILL)
     for thread in threads:
         thread.join()

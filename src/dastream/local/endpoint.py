@@ -69,7 +69,7 @@ class Endpoint:
         self._port = port
         self._host = activity_streams
         self._directory = directory
-        self._throttle = Throttle() if throttle else None
+        self._is_throttled = throttle
         self._parts = ExitStack()
         self._clients: dict[str, Any] = {}
         self._clients_lock = threading.Lock()
@@ -143,7 +143,7 @@ class Endpoint:
             self._directory and self._directory / "kinesis.sqlite",
             account=self.account,
             region=self.region,
-            throttle=self._throttle,
+            throttle=Throttle() if self._is_throttled else None,
         )
         parts.callback(self._kinesis.close)
         self._activity_streams = ActivityStreamControl(

@@ -61,7 +61,11 @@ class MotoState:
         self._written: dict[str, bytes] = {}
         _forget_everything()
         if self._database:
-            self._load(self._database)
+            try:
+                self._load(self._database)
+            except ConfigError:
+                self.close()
+                raise
 
     def holds(self, service: str) -> bool:
         """Whether anything of a service is written down."""

@@ -71,7 +71,10 @@ class _Handler(MotoRequestHandler):
     """Reads a whole request, has it handled, and keeps the connection for the next one."""
 
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # head and body are two writes: neither waits for an ACK
+    disable_nagle_algorithm = True  # what does not fit into one write waits for no ACK
+    # Head and body are sent at once: where the process is killed in between, boto3 takes the
+    # head for a reply without members.
+    wbufsize = 1 << 17
 
     def run_wsgi(self) -> None:
         """Called by http.server for each request, whatever its method."""
@@ -86,6 +89,12 @@ class _Handler(MotoRequestHandler):
         else:
             environ["wsgi.input"] = io.BytesIO(body)
             self._answer(environ)
+
+    def handle_expect_100(self) -> bool:
+        """Called by http.server for a client that waits to be asked for the body."""
+        is_expected = super().handle_expect_100()
+        self.wfile.flush()
+        return is_expected
 
     def _is_from_a_web_page(self) -> bool:
         """Whether a browser may have sent it: no AWS client names an origin or another host."""
@@ -135,6 +144,7 @@ class _Handler(MotoRequestHandler):
         self.end_headers()
         if not is_head:
             self.wfile.write(body)
+        self.wfile.flush()
 
     def log(self, type: str, message: str, *args: Any) -> None:
         """Nothing: a request line per put would drown what matters."""

@@ -119,7 +119,7 @@ def _request(environ: dict[str, Any]) -> requests.Request:
     try:
         return msgspec.json.decode(environ["wsgi.input"].read(), type=requests.OPERATIONS[name])
     except msgspec.ValidationError as error:
-        # It names the member and the limit, and quotes no value.
+        # Its text names the member and what it may be.
         raise NotValidError(f"1 validation error detected: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise SerializationError("The body is no JSON.") from None
