@@ -22,6 +22,7 @@ from dastream.line import Head
 from dastream.settings import ENVIRONMENT_PREFIX, Settings
 
 DOCS = Path(__file__).parent
+CONTRACT = DOCS.parent / "tests" / "contract"
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -84,6 +85,26 @@ def _tree_order(error: type[Exception]) -> Iterator[str]:
             yield from _tree_order(child)
 
 
+def differences() -> Iterator[str]:
+    """What the peers of the contract suite do otherwise than AWS: the marks of its tests."""
+    for peer, title in (("endpoint", "The local endpoint"), ("kinesalite", "kinesalite")):
+        yield f"### {title}\n\n| as on AWS | here |\n|---|---|\n"
+        for service, test, reason in _differences(peer):
+            yield f"| {service}: {test} | {reason} |\n"
+        yield "\n"
+
+
+def _differences(peer: str) -> Iterator[tuple[str, str, str]]:
+    for path in sorted(CONTRACT.glob("test_*.py")):
+        tests = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef)]
+        for test in sorted(tests, key=lambda test: test.lineno):
+            for mark in test.decorator_list:
+                for keyword in mark.keywords if isinstance(mark, ast.Call) else ():
+                    if keyword.arg == peer and isinstance(keyword.value, ast.Constant):
+                        sentence = test.name.removeprefix("test_").replace("_", " ")
+                        yield path.stem.removeprefix("test_"), sentence, str(keyword.value.value)
+
+
 def _attribute_docs(cls: type) -> dict[str, str]:
     """The docstring below each attribute of a class, in order."""
     source = ast.parse(inspect.getsource(cls)).body[0]
@@ -107,6 +128,7 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "columns": columns,
     "line": line,
     "errors": error_tree,
+    "differences": differences,
 }
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import re
 import threading
 import time
-import uuid
 
 import pytest
 from botocore.exceptions import ClientError
@@ -67,11 +66,10 @@ def key(endpoint):
     return endpoint.client("kms").create_key()["KeyMetadata"]["Arn"]
 
 
-def create_cluster(rds):
+def create_cluster(rds, engine="aurora-postgresql"):
     return rds.create_db_cluster(
-        # moto names a snapshot after cluster and minute, so a name serves once a minute.
-        DBClusterIdentifier=f"audited-{uuid.uuid4()}",
-        Engine="aurora-postgresql",
+        DBClusterIdentifier="audited",
+        Engine=engine,
         MasterUsername="admin1",
         MasterUserPassword="not-a-secret",
     )["DBCluster"]
@@ -88,18 +86,21 @@ def cluster(rds):
 
 @pytest.fixture
 def instance(rds):
-    for name in ("oracle-1", "oracle-2"):
-        instance = rds.create_db_instance(
-            DBInstanceIdentifier=name,
-            DBInstanceClass="db.r5.large",
-            Engine="oracle-ee",
-            AllocatedStorage=20,
-            MasterUsername="admin1",
-            MasterUserPassword="not-a-secret",
-        )["DBInstance"]
+    _, instance = (create_instance(rds, name, "oracle-ee") for name in ("oracle-1", "oracle-2"))
     yield instance
     for name in ("oracle-1", "oracle-2"):
         rds.delete_db_instance(DBInstanceIdentifier=name, SkipFinalSnapshot=True)
+
+
+def create_instance(rds, name, engine):
+    return rds.create_db_instance(
+        DBInstanceIdentifier=name,
+        DBInstanceClass="db.r5.large",
+        Engine=engine,
+        AllocatedStorage=20,
+        MasterUsername="admin1",
+        MasterUserPassword="not-a-secret",
+    )["DBInstance"]
 
 
 def delete(rds, cluster):
@@ -229,10 +230,12 @@ def test_an_unknown_resource_is_refused(rds, key, cluster, arn, expected):
 
 def test_a_key_that_cannot_be_used_is_refused(endpoint, rds, cluster):
     kms = endpoint.client("kms")
-    made = kms.create_key()["KeyMetadata"]
-    kms.disable_key(KeyId=made["KeyId"])
-    disabled = made["Arn"]
-    for key in (disabled, "none", "alias/none", "alias/aws/rds", disabled[:-1]):
+    disabled, deleted = (kms.create_key()["KeyMetadata"]["Arn"] for _ in range(2))
+    kms.disable_key(KeyId=disabled)
+    kms.schedule_key_deletion(KeyId=deleted)
+    signing = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+    aliases = ("alias/none", "alias/aws/rds")
+    for key in (disabled, deleted, signing, "none", *aliases, disabled[:-1]):
         start = {"ResourceArn": cluster["DBClusterArn"], "Mode": "async", "KmsKeyId": key}
         assert fault(rds.start_activity_stream, **start) == "KMSKeyNotAccessibleFault"
     assert described(rds)["ActivityStreamStatus"] == "stopped"
@@ -252,6 +255,75 @@ def test_a_key_is_found_by_id_arn_and_alias(endpoint, rds, key, cluster):
 def test_an_unknown_mode_is_refused(rds, key, cluster):
     start = {"ResourceArn": cluster["DBClusterArn"], "Mode": "later", "KmsKeyId": key}
     assert fault(rds.start_activity_stream, **start) == "InvalidParameterValue"
+
+
+def test_only_aurora_postgresql_can_wait_for_its_activity_stream(rds, key, instance):
+    cluster = create_cluster(rds, engine="aurora-mysql")
+    for arn in (cluster["DBClusterArn"], instance["DBInstanceArn"]):
+        start = {"ResourceArn": arn, "KmsKeyId": key}
+        assert fault(rds.start_activity_stream, **start, Mode="sync") == "InvalidParameterValue"
+        assert rds.start_activity_stream(**start, Mode="async")["Mode"] == "async"
+    wait_for(rds, "started")
+    delete(rds, cluster)
+
+
+def test_an_engine_without_activity_streams_is_refused(rds, key):
+    instance = create_instance(rds, "plain", "postgres")
+    start = {"ResourceArn": instance["DBInstanceArn"], "Mode": "async", "KmsKeyId": key}
+    assert fault(rds.start_activity_stream, **start) == "InvalidParameterValue"
+    rds.delete_db_instance(DBInstanceIdentifier="plain", SkipFinalSnapshot=True)
+
+
+def test_an_instance_of_a_cluster_has_none_of_its_own(rds, key, cluster):
+    member = rds.create_db_instance(
+        DBInstanceIdentifier="member",
+        DBClusterIdentifier=cluster["DBClusterIdentifier"],
+        DBInstanceClass="db.r6g.large",
+        Engine="aurora-postgresql",
+    )["DBInstance"]
+    start = {"ResourceArn": member["DBInstanceArn"], "Mode": "async", "KmsKeyId": key}
+    assert fault(rds.start_activity_stream, **start) == "InvalidDBInstanceState"
+    rds.delete_db_instance(DBInstanceIdentifier="member", SkipFinalSnapshot=True)
+
+
+def test_a_cluster_of_one_name_can_be_made_again_at_once(rds):
+    ids = set()
+    for _ in range(3):
+        cluster = create_cluster(rds)
+        ids.add(cluster["DbClusterResourceId"])
+        delete(rds, cluster)
+    assert len(ids) == 3
+
+
+class TestModify:
+    def test_an_audit_policy_is_unlocked_and_locked(self, rds, key, instance):
+        arn = instance["DBInstanceArn"]
+        rds.start_activity_stream(ResourceArn=arn, Mode="async", KmsKeyId=key)
+        shown = wait_for(rds, "started", describe=described_instance)
+        assert shown["ActivityStreamPolicyStatus"] == "locked"
+        reply = rds.modify_activity_stream(ResourceArn=arn, AuditPolicyState="unlocked")
+        stream = f"aws-rds-das-{instance['DbiResourceId']}"
+        assert (reply["PolicyStatus"], reply["Status"]) == ("unlocked", "started")
+        assert (reply["KinesisStreamName"], reply["Mode"]) == (stream, "async")
+        assert described_instance(rds)["ActivityStreamPolicyStatus"] == "unlocked"
+        assert rds.modify_activity_stream(ResourceArn=arn)["PolicyStatus"] == "locked"
+        modify = {"ResourceArn": arn, "AuditPolicyState": "ajar"}
+        assert fault(rds.modify_activity_stream, **modify) == "InvalidParameterValue"
+
+    def test_a_stopped_activity_stream_is_refused(self, rds, instance):
+        modify = {"ResourceArn": instance["DBInstanceArn"], "AuditPolicyState": "unlocked"}
+        assert fault(rds.modify_activity_stream, **modify) == "InvalidDBInstanceState"
+
+    @pytest.mark.parametrize(
+        ("arn", "expected"),
+        [
+            ("arn:aws:rds:us-east-1:123456789012:cluster:audited", "ResourceNotFoundFault"),
+            ("arn:aws:rds:us-east-1:123456789012:db:none", "DBInstanceNotFound"),
+            ("none", "ResourceNotFoundFault"),
+        ],
+    )
+    def test_what_is_no_instance_is_refused(self, rds, cluster, arn, expected):
+        assert fault(rds.modify_activity_stream, ResourceArn=arn) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import http.client
-import os
 import socket
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
@@ -14,27 +12,7 @@ from botocore.exceptions import ClientError
 from dastream.errors import ConfigError
 from dastream.local.endpoint import Endpoint
 
-KINESIS_SCOPE = "AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/kinesis/aws4_request"
-
-
-def read_all(kinesis, stream):
-    records = []
-    for shard in kinesis.list_shards(StreamName=stream)["Shards"]:
-        iterator = kinesis.get_shard_iterator(
-            StreamName=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
-        )["ShardIterator"]
-        while (page := kinesis.get_records(ShardIterator=iterator))["Records"]:
-            records += page["Records"]
-            iterator = page["NextShardIterator"]
-    return records
-
-
-def put(kinesis, stream, data):
-    reply = kinesis.put_records(
-        StreamName=stream, Records=[{"Data": d, "PartitionKey": d.decode()[-40:]} for d in data]
-    )
-    assert reply["FailedRecordCount"] == 0
-    return [record["SequenceNumber"] for record in reply["Records"]]
+KMS_SCOPE = "AWS4-HMAC-SHA256 Credential=any/20260101/us-east-1/kms/aws4_request"
 
 
 def connect(endpoint):
@@ -43,122 +21,6 @@ def connect(endpoint):
 
 def code(excinfo):
     return excinfo.value.response["Error"]["Code"]
-
-
-class TestKinesis:
-    def test_no_acknowledged_record_of_four_threads_is_lost(self, endpoint, stream):
-        kinesis = endpoint.client("kinesis")
-
-        def put_thread(thread):
-            sequences = []
-            for i in range(0, 5000, 100):
-                data = [b"%d-%d" % (thread, j) for j in range(i, i + 100)]
-                sequences += zip(data, put(kinesis, stream, data), strict=True)
-            return sequences
-
-        with ThreadPoolExecutor(4) as pool:
-            acknowledged = [pair for pairs in pool.map(put_thread, range(4)) for pair in pairs]
-        records = read_all(kinesis, stream)
-        assert len(acknowledged) == 20_000
-        assert sorted(acknowledged) == sorted((r["Data"], r["SequenceNumber"]) for r in records)
-        assert len({r["SequenceNumber"] for r in records}) == 20_000
-
-    def test_sequence_numbers_of_a_recreated_stream_go_on(self, endpoint):
-        kinesis = endpoint.client("kinesis")
-        sequences = []
-        for _ in range(2):
-            kinesis.create_stream(StreamName="recreated", ShardCount=1)
-            sequences += put(kinesis, "recreated", [b"a", b"b"])
-            kinesis.delete_stream(StreamName="recreated")
-        assert [len(s) for s in sequences] == [56] * 4
-        assert sorted(sequences, key=int) == sequences
-
-    def test_latest_and_after_give_what_comes_later(self, endpoint):
-        kinesis = endpoint.client("kinesis")
-        kinesis.create_stream(StreamName="iterators", ShardCount=1)
-        where = {"StreamName": "iterators", "ShardId": "shardId-000000000000"}
-        latest = kinesis.get_shard_iterator(**where, ShardIteratorType="LATEST")
-        first, _ = put(kinesis, "iterators", [b"a", b"b"])
-        after = kinesis.get_shard_iterator(
-            **where, ShardIteratorType="AFTER_SEQUENCE_NUMBER", StartingSequenceNumber=first
-        )
-        got = [
-            [r["Data"] for r in kinesis.get_records(ShardIterator=i["ShardIterator"])["Records"]]
-            for i in (latest, after)
-        ]
-        assert got == [[b"a", b"b"], [b"b"]]
-
-    def test_records_go_with_their_stream(self, endpoint):
-        from moto.kinesis.models import Record
-
-        kinesis = endpoint.client("kinesis")
-        kinesis.create_stream(StreamName="forgotten", ShardCount=1)
-        put(kinesis, "forgotten", [b"a"])
-        assert Record.instances_tracked == []
-
-
-class TestKms:
-    @pytest.fixture
-    def key(self, endpoint):
-        return endpoint.client("kms").create_key()["KeyMetadata"]["KeyId"]
-
-    def test_a_data_key_opens_under_its_context_only(self, endpoint, key):
-        kms = endpoint.client("kms")
-        context = {"aws:rds:dbc-id": "cluster-A"}
-        made = kms.generate_data_key(KeyId=key, KeySpec="AES_256", EncryptionContext=context)
-        blob = made["CiphertextBlob"]
-        opened = kms.decrypt(CiphertextBlob=blob, EncryptionContext=context)
-        assert opened["Plaintext"] == made["Plaintext"]
-        for wrong in ({}, {"aws:rds:dbc-id": "cluster-B"}):
-            with pytest.raises(ClientError) as excinfo:
-                kms.decrypt(CiphertextBlob=blob, EncryptionContext=wrong)
-            assert code(excinfo) == "InvalidCiphertextException"
-
-    def test_a_disabled_key_refuses_to_work_until_it_is_enabled(self, endpoint, key):
-        kms = endpoint.client("kms")
-        blob = kms.generate_data_key(KeyId=key, KeySpec="AES_256")["CiphertextBlob"]
-        kms.disable_key(KeyId=key)
-        for call, arguments in (
-            (kms.decrypt, {"CiphertextBlob": blob}),
-            (kms.encrypt, {"KeyId": key, "Plaintext": b"x"}),
-            (kms.generate_data_key, {"KeyId": key, "KeySpec": "AES_256"}),
-            (kms.generate_data_key_without_plaintext, {"KeyId": key, "KeySpec": "AES_256"}),
-        ):
-            with pytest.raises(ClientError) as excinfo:
-                call(**arguments)
-            assert code(excinfo) == "DisabledException"
-        kms.enable_key(KeyId=key)
-        assert kms.decrypt(CiphertextBlob=blob)["KeyId"].endswith(key)
-
-    def test_a_key_to_be_deleted_refuses_to_work(self, endpoint, key):
-        kms = endpoint.client("kms")
-        blob = kms.generate_data_key(KeyId=key, KeySpec="AES_256")["CiphertextBlob"]
-        kms.schedule_key_deletion(KeyId=key)
-        with pytest.raises(ClientError) as excinfo:
-            kms.decrypt(CiphertextBlob=blob)
-        assert code(excinfo) == "KMSInvalidStateException"
-
-
-class TestS3:
-    @pytest.mark.parametrize("body", [b"", b"x", os.urandom(9_000_000)], ids=["empty", "1B", "9MB"])
-    def test_gives_back_what_was_put(self, endpoint, bucket, body):
-        s3 = endpoint.client("s3")
-        s3.put_object(Bucket=bucket, Key="a/b c.gz", Body=body)
-        assert s3.head_object(Bucket=bucket, Key="a/b c.gz")["ContentLength"] == len(body)
-        assert s3.get_object(Bucket=bucket, Key="a/b c.gz")["Body"].read() == body
-
-    def test_the_first_of_two_conditional_puts_wins(self, endpoint, bucket):
-        s3 = endpoint.client("s3")
-        s3.put_object(Bucket=bucket, Key="a", Body=b"first", IfNoneMatch="*")
-        with pytest.raises(ClientError) as excinfo:
-            s3.put_object(Bucket=bucket, Key="a", Body=b"second", IfNoneMatch="*")
-        assert code(excinfo) == "PreconditionFailed"
-        assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == b"first"
-
-    def test_a_missing_object_is_not_found(self, endpoint, bucket):
-        with pytest.raises(ClientError) as excinfo:
-            endpoint.client("s3").head_object(Bucket=bucket, Key="none")
-        assert code(excinfo) == "404"
 
 
 class TestServer:
@@ -182,6 +44,17 @@ class TestServer:
         connection.close()
         got = endpoint.client("s3").get_object(Bucket=bucket, Key="chunked")
         assert got["Body"].read() == b"abc"
+
+    def test_a_client_that_waits_to_be_asked_for_the_body_is_asked(self, endpoint, bucket):
+        connection = connect(endpoint)
+        connection.putrequest("PUT", f"/{bucket}/asked")
+        connection.putheader("Content-Length", "4")
+        connection.putheader("Expect", "100-continue")
+        connection.endheaders()
+        assert connection.sock.recv(99).startswith(b"HTTP/1.1 100 Continue")
+        connection.send(b"body")
+        assert connection.getresponse().status == 200
+        connection.close()
 
     @pytest.mark.parametrize(
         "headers",
@@ -219,13 +92,30 @@ class TestServer:
 
     def test_what_moto_cannot_do_is_an_error_that_quotes_nothing(self, endpoint, caplog):
         connection = connect(endpoint)
-        target = {"X-Amz-Target": "Kinesis_20131202.GetRecords", "Authorization": KINESIS_SCOPE}
-        connection.request("POST", "/", body=b'{"ShardIterator": "secret"}', headers=target)
+        target = {"X-Amz-Target": "TrentService.DescribeKey", "Authorization": KMS_SCOPE}
+        connection.request("POST", "/", body=b'{"KeyId": ["secret"]}', headers=target)
         reply = connection.getresponse()
         assert (reply.status, reply.read()) == (500, b"")
         connection.close()
         assert "the local endpoint failed on a request" in caplog.text
         assert "secret" not in caplog.text
+
+    def test_what_kinesis_does_not_serve_is_an_unknown_operation(self, endpoint):
+        with pytest.raises(ClientError) as excinfo:
+            endpoint.client("kinesis").describe_limits()
+        assert code(excinfo) == "UnknownOperationException"
+
+    @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[]"])
+    def test_a_body_that_is_no_request_is_refused(self, endpoint, body):
+        connection = connect(endpoint)
+        target = {
+            "X-Amz-Target": "Kinesis_20131202.GetRecords",
+            "Authorization": KMS_SCOPE.replace("kms", "kinesis"),
+        }
+        connection.request("POST", "/", body=body, headers=target)
+        reply = connection.getresponse()
+        assert (reply.status, b"Exception" in reply.read()) == (400, True)
+        connection.close()
 
     def test_says_nothing_while_it_serves(self, endpoint, bucket, capfd, caplog):
         caplog.set_level("INFO")

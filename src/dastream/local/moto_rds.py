@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import string
+from collections.abc import Iterator
 from typing import Any, ClassVar, cast
 
 from moto.core.responses import ActionResult
@@ -19,9 +20,16 @@ from moto.rds.responses import RDSResponse
 
 from dastream.local.activity_streams import ActivityStream, ActivityStreamControl
 
-__all__ = ["add_to_rds"]
+__all__ = ["activity_streams", "add_to_rds"]
 
-_MODES = ("sync", "async")
+# Aurora and RDS User Guides, "Database activity streams": only Aurora PostgreSQL can wait.
+_MODES = {
+    "aurora-postgresql": ("sync", "async"),
+    "aurora-mysql": ("async",),
+    "oracle": ("async",),
+    "sqlserver": ("async",),
+}
+_POLICY_STATES = ("locked", "unlocked")
 
 
 def add_to_rds(activity_streams: ActivityStreamControl) -> None:
@@ -31,6 +39,16 @@ def add_to_rds(activity_streams: ActivityStreamControl) -> None:
     )
     _RdsResponse.activity_streams = activity_streams
     rds_urls.url_paths["{0}/$"] = _RdsResponse.dispatch
+
+
+def activity_streams() -> Iterator[tuple[Any, ActivityStream]]:
+    """The clusters and instances whose activity streams are not stopped, with these."""
+    backend: Any
+    for _, _, backend in rds_models.rds_backends.iter_backends():
+        for resource in (*backend.clusters.values(), *backend.databases.values()):
+            if resource.activity_stream_status != "stopped":
+                key_arn, mode = resource.activity_stream_kms_key_id, resource.activity_stream_mode
+                yield resource, _activity_stream(resource, key_arn, mode)
 
 
 class _StreamFields:
@@ -43,6 +61,9 @@ class _StreamFields:
     # The last two are shown of instances only.
     activity_stream_engine_native_audit_fields_included: bool | None = None
     activity_stream_policy_status: str | None = None
+
+    def save_automated_backup(self) -> None:
+        """Nothing: moto's would have the name of the minute, and there can be one a minute."""
 
 
 class _Cluster(_StreamFields, rds_models.DBCluster):
@@ -75,17 +96,9 @@ class _RdsResponse(RDSResponse):
         """Answer StartActivityStream, as Aurora does, before anything has happened."""
         resource = self._resource_in_state("stopped")
         mode = self.params["Mode"]
-        if mode not in _MODES:
-            raise RDSClientError("InvalidParameterValue", "Mode is neither sync nor async.")
-        resource_id = _resource_id(resource)
-        stream = ActivityStream(
-            resource_id=resource_id,
-            arn=resource.arn,
-            stream=f"aws-rds-das-{resource_id}",
-            kms_key_arn=self._accessible_key_arn(self.params["KmsKeyId"]),
-            mode=mode,
-            engine=resource.engine,
-        )
+        _check_mode(resource, mode)
+        key_arn = self._accessible_key_arn(self.params["KmsKeyId"])
+        stream = _activity_stream(resource, key_arn, mode)
         with_native = self.params.get("EngineNativeAuditFieldsIncluded")
         self.activity_streams.begin(resource, stream, with_native_fields=with_native)
         asked = {"ApplyImmediately": self.params.get("ApplyImmediately"), "Mode": mode}
@@ -96,6 +109,26 @@ class _RdsResponse(RDSResponse):
         resource = self._resource_in_state("started")
         self.activity_streams.end(resource)
         return _reply(resource)
+
+    def modify_activity_stream(self) -> ActionResult:
+        """Answer ModifyActivityStream, which locks or unlocks an instance's audit policy."""
+        arn = self.params.get("ResourceArn") or ""
+        if ":cluster:" in arn:
+            raise RDSClientError("ResourceNotFoundFault", f"{arn} is no DB instance.")
+        instance = self._resource_in_state("started")
+        state = self.params.get("AuditPolicyState") or "locked"
+        if state not in _POLICY_STATES:
+            message = "AuditPolicyState is neither locked nor unlocked."
+            raise RDSClientError("InvalidParameterValue", message)
+        instance.activity_stream_policy_status = state
+        return _reply(
+            instance,
+            Mode=instance.activity_stream_mode,
+            EngineNativeAuditFieldsIncluded=(
+                instance.activity_stream_engine_native_audit_fields_included
+            ),
+            PolicyStatus=state,
+        )
 
     def delete_db_cluster(self) -> ActionResult:
         """Answer DeleteDBCluster. The activity stream goes with the cluster."""
@@ -112,8 +145,11 @@ class _RdsResponse(RDSResponse):
         return reply
 
     def _resource_in_state(self, status: str) -> Any:
-        arn = self.params["ResourceArn"]
+        arn = self.params.get("ResourceArn") or ""
         resource = self._resource(arn)
+        if isinstance(resource, _ClusterInstance):
+            message = f"{arn} is part of a cluster, whose activity stream has its activity."
+            raise RDSClientError("InvalidDBInstanceState", message)
         if resource.activity_stream_status != status:
             fault = "InvalidDBInstanceState" if _is_instance(arn) else "InvalidDBClusterStateFault"
             found = resource.activity_stream_status
@@ -137,7 +173,7 @@ class _RdsResponse(RDSResponse):
         for key in kms.keys.values():
             # Aurora User Guide: an activity stream takes a customer managed key, no default key.
             is_default = any(alias.startswith("alias/aws/") for alias in key.aliases)
-            if name in {key.id, key.arn, *key.aliases} and key.enabled and not is_default:
+            if name in {key.id, key.arn, *key.aliases} and _can_wrap(key) and not is_default:
                 return str(key.arn)
         raise RDSClientError("KMSKeyNotAccessibleFault", f"{key_id} cannot be used.")
 
@@ -153,9 +189,28 @@ def _reply(resource: Any, **members: Any) -> ActionResult:
     )
 
 
+def _can_wrap(key: Any) -> bool:
+    return bool(key.enabled and key.key_spec == "SYMMETRIC_DEFAULT")
+
+
+def _check_mode(resource: Any, mode: str) -> None:
+    engine = resource.engine if resource.engine in _MODES else resource.engine.partition("-")[0]
+    if mode not in _MODES.get(engine, ()):
+        message = f"An activity stream of {resource.engine} cannot be started in mode {mode}."
+        raise RDSClientError("InvalidParameterValue", message)
+
+
+def _activity_stream(resource: Any, kms_key_arn: str, mode: str) -> ActivityStream:
+    resource_id = str(getattr(resource, "dbi_resource_id", None) or resource.db_cluster_resource_id)
+    return ActivityStream(
+        resource_id=resource_id,
+        arn=resource.arn,
+        stream=f"aws-rds-das-{resource_id}",
+        kms_key_arn=kms_key_arn,
+        mode=mode,
+        engine=resource.engine,
+    )
+
+
 def _is_instance(arn: str) -> bool:
     return ":db:" in arn
-
-
-def _resource_id(resource: Any) -> str:
-    return str(getattr(resource, "dbi_resource_id", None) or resource.db_cluster_resource_id)

@@ -1,8 +1,4 @@
-"""A threaded HTTP/1.1 server for one WSGI application that only one request may be in.
-
-moto says of its own models that they are "not safe for concurrency": without a lock, puts that
-were acknowledged are lost. So requests are read and answered in parallel, and handled in turn.
-"""
+"""A threaded HTTP/1.1 server on loopback for one WSGI application."""
 
 from __future__ import annotations
 
@@ -33,12 +29,11 @@ _log = logging.getLogger(__name__)
 class Server(ThreadedWSGIServer):
     """Serves `app` on 127.0.0.1. `port` 0 takes a free one. Raises OSError if it is taken.
 
-    `lock` is held while a request is in the application; who touches the application's state
-    from elsewhere takes it too. `server_close()` ends all connections and their threads.
+    Each connection has a thread, and calls `app` in it. `server_close()` ends all connections
+    and their threads.
     """
 
-    def __init__(self, port: int, app: WSGIApplication, lock: threading.Lock) -> None:
-        self._lock = lock
+    def __init__(self, port: int, app: WSGIApplication) -> None:
         self._connections: dict[socket.socket, threading.Thread] = {}
         # Bound here, because werkzeug prints and exits where it cannot bind.
         with socket.create_server((_LOOPBACK[0], port), backlog=self.request_queue_size) as bound:
@@ -46,8 +41,7 @@ class Server(ThreadedWSGIServer):
 
     def respond(self, environ: dict[str, Any]) -> tuple[str, list[tuple[str, str]], bytes]:
         """The application's status, headers and body for one request."""
-        with self._lock:
-            body, status, headers = run_wsgi_app(self.app, environ, buffered=True)
+        body, status, headers = run_wsgi_app(self.app, environ, buffered=True)
         return status, headers.to_wsgi_list(), b"".join(body)
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -77,7 +71,10 @@ class _Handler(MotoRequestHandler):
     """Reads a whole request, has it handled, and keeps the connection for the next one."""
 
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # head and body are two writes: neither waits for an ACK
+    disable_nagle_algorithm = True  # what does not fit into one write waits for no ACK
+    # Head and body are sent at once: where the process is killed in between, boto3 takes the
+    # head for a reply without members.
+    wbufsize = 1 << 17
 
     def run_wsgi(self) -> None:
         """Called by http.server for each request, whatever its method."""
@@ -85,13 +82,19 @@ class _Handler(MotoRequestHandler):
         if self._is_from_a_web_page():
             self._refuse(HTTPStatus.FORBIDDEN)
             return
-        # All of the body, and before the lock: a slow client holds up nobody.
+        # All of the body, before the application has it: a slow client holds up nobody.
         body = self._read_body(environ)
         if body is None:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         else:
             environ["wsgi.input"] = io.BytesIO(body)
             self._answer(environ)
+
+    def handle_expect_100(self) -> bool:
+        """Called by http.server for a client that waits to be asked for the body."""
+        is_expected = super().handle_expect_100()
+        self.wfile.flush()
+        return is_expected
 
     def _is_from_a_web_page(self) -> bool:
         """Whether a browser may have sent it: no AWS client names an origin or another host."""
@@ -121,7 +124,7 @@ class _Handler(MotoRequestHandler):
     def _answer(self, environ: dict[str, Any]) -> None:
         try:
             status, headers, body = cast("Server", self.server).respond(environ)
-        except Exception as error:  # noqa: BLE001 - whatever moto raises is its reply
+        except Exception as error:  # noqa: BLE001 - whatever a service raises is its reply
             # The type only: the text may quote the request.
             _log.warning("the local endpoint failed on a request: %s", type(error).__name__)
             self._send(HTTPStatus.INTERNAL_SERVER_ERROR, [], b"")
@@ -141,6 +144,7 @@ class _Handler(MotoRequestHandler):
         self.end_headers()
         if not is_head:
             self.wfile.write(body)
+        self.wfile.flush()
 
     def log(self, type: str, message: str, *args: Any) -> None:
         """Nothing: a request line per put would drown what matters."""

@@ -1,0 +1,43 @@
+"""Programs of other projects that tests need, installed once into a directory that git ignores."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+CACHE = Path(__file__).parents[1] / ".cache"
+
+
+def installed(name, install, *, needs=()):
+    """The directory `name` of the cache, in which `install(directory)` has put a program.
+
+    Where a program that it needs is missing, or it cannot be fetched, the test is skipped; with
+    DASTREAM_REQUIRE_ALL it fails.
+    """
+    if missing := [program for program in needs if shutil.which(program) is None]:
+        _unavailable(f"{name} needs {' and '.join(missing)}")
+    home = CACHE / name
+    ready = home / ".ready"
+    if not ready.exists():
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        (CACHE / ".gitignore").write_text("*\n")
+        try:
+            install(home)
+        except subprocess.CalledProcessError as error:
+            _unavailable(f"{name} cannot be installed: {error.stderr.decode()[-500:]}")
+        ready.touch()
+    return home
+
+
+def run(*command, **how):
+    """Run a command to its end. Raises CalledProcessError."""
+    subprocess.run(command, check=True, capture_output=True, **how)
+
+
+def _unavailable(reason):
+    if os.environ.get("DASTREAM_REQUIRE_ALL"):
+        pytest.fail(reason)
+    pytest.skip(reason)
