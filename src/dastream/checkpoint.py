@@ -111,7 +111,7 @@ def _unusable(error: Exception) -> ConfigError:
 
 def _open_database(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    database = sqlite3.connect(path)
+    database = sqlite3.connect(path, check_same_thread=False)  # one after another may use it
     try:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")

@@ -114,6 +114,38 @@ def test_local_serves_until_it_is_told_to_end(tmp_path, clean_environment):
     assert b"typed by somebody" in found.stdout
 
 
+def test_state_is_there_the_next_time(tmp_path, system):
+    del system  # a process has one endpoint at a time: this test's run in others
+    program = [sys.executable, "-m", "dastream"]
+    streams = []
+    for text in ("SELECT 'the first time'", "SELECT 'the next time'"):
+        with subprocess.Popen(
+            [*program, "local", "--dir", tmp_path, "--postgres", "embedded"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        ) as local:
+            wait_for((tmp_path / "environment").exists)
+            environment = os.environ | environment_of(tmp_path / "environment")
+            subprocess.run(
+                [sys.executable, "-c", f"import psycopg; psycopg.connect().execute({text!r})"],
+                env=environment,
+                check=True,
+            )
+            streams.append(environment["DASTREAM_STREAM"])
+            (tmp_path / "environment").unlink()
+            local.send_signal(signal.SIGTERM)
+            _, errors = local.communicate(timeout=60)
+        assert local.returncode == 0, errors
+    assert streams[0] == streams[1]
+    found = subprocess.run(
+        [*program, "search", tmp_path / "lake", "--text", "time'", "--json"],
+        capture_output=True,
+        check=True,
+    )
+    assert found.stdout.count(b"SELECT 'the first time'") == 1
+    assert found.stdout.count(b"SELECT 'the next time'") == 1
+
+
 def test_nothing_secret_is_logged_at_debug_level(system, caplog):
     caplog.set_level("DEBUG")
     for name in list(logging.root.manager.loggerDict):

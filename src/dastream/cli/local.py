@@ -34,7 +34,8 @@ Examples:
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("dastream-local"),
     show_default=True,
-    help="Where the environment file goes at the start, and what was delivered at the end.",
+    help="Where the state of the endpoint is kept, the environment file, and, at the end, copies "
+    "of what was delivered.",
 )
 @click.option(
     "--port",
@@ -48,18 +49,22 @@ def command(directory: Path, port: int, flavour: Flavour | None) -> int:
     """Keep the whole system up on this machine: for development, without an AWS account.
 
     An AWS endpoint (Kinesis, KMS, S3, RDS), a PostgreSQL whose activity stream is started, and
-    delivery in both ways, through a local Firehose and by our own consumer. State is in memory.
+    delivery in both ways, through a local Firehose and by our own consumer. Streams, keys and
+    objects are there again the next time; PostgreSQL is new each time.
     SIGINT, SIGTERM and SIGHUP end it; what was delivered is then copied into --dir.
     """
     stopped = threading.Event()
-    with stop_on_signals(stopped.set), LocalSystem(port=port, flavour=flavour) as system:
+    with (
+        stop_on_signals(stopped.set),
+        LocalSystem(directory=directory / "aws", port=port, flavour=flavour) as system,
+    ):
         stream = system.start_activity_stream().stream or ""
         environment = _environment(system, stream)
         _write_private(directory / "environment", environment)
         click.echo(_welcome(system, stream, directory))
         stopped.wait()
         click.echo("delivering what is left …", err=True)
-        system.stop_activity_stream()
+        system.pause()
         for prefix in ("firehose", "lake"):
             copy_objects(system.storage(prefix), FileStorage(directory / prefix))
     click.echo(f"delivered objects are in {directory}/", err=True)

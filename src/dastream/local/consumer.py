@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from dastream.checkpoint import MemoryCheckpoints
+from dastream.checkpoint import Checkpoints
 from dastream.decode import Decoder
 from dastream.errors import DastreamError
 from dastream.keys import open_unwrap
@@ -22,8 +22,7 @@ __all__ = ["Consumer"]
 class Consumer:
     """Delivers the activity stream `stream` of `resource_id` into a sink until it is stopped.
 
-    `kinesis` and `kms` are boto3's clients. Progress lives as long as the consumer, like the
-    stream that it reads.
+    `kinesis` and `kms` are boto3's clients. The consumer closes its `checkpoints`.
     """
 
     def __init__(
@@ -34,6 +33,7 @@ class Consumer:
         *,
         kinesis: Any,
         kms: Any,
+        checkpoints: Checkpoints,
         settings: Settings,
         limits: BatchLimits,
     ) -> None:
@@ -44,7 +44,7 @@ class Consumer:
         self._limits = limits
         self._decode = Decoder.from_settings(settings, open_unwrap(settings, kms))
         self._transforms = open_transforms(settings.transforms)
-        self._checkpoints = MemoryCheckpoints()
+        self._checkpoints = checkpoints
         self._live = self._pipeline(once=False)
         self._thread = threading.Thread(target=self._run, name="consumer", daemon=True)
         self._error: DastreamError | None = None
@@ -60,6 +60,7 @@ class Consumer:
         if self._error is not None:
             raise self._error
         self._pipeline(once=True).run()
+        self._checkpoints.close()
 
     def _run(self) -> None:
         try:

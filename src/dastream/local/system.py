@@ -16,11 +16,13 @@ import secrets
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 from dastream.activity.emitter import Emitter
 from dastream.aws import firehose
 from dastream.aws.activity_stream import ActivityStreams, Status
+from dastream.checkpoint import Checkpoints, MemoryCheckpoints, SqliteCheckpoints
 from dastream.local.activity_streams import ActivityStream
 from dastream.local.consumer import Consumer
 from dastream.local.endpoint import Endpoint
@@ -37,6 +39,7 @@ _log = logging.getLogger(__name__)
 
 BUCKET = "dastream"
 CLUSTER = "local"
+INSTANCE = "local-1"
 KEY_ALIAS = "alias/dastream"
 
 LAMBDA_BUFFER_BYTES_MAX = 64 * 1024
@@ -49,29 +52,36 @@ _POLL_SECONDS = 0.1
 class LocalSystem:
     """Runs between `start` and `stop`, or inside a `with` block.
 
-    `port` is the endpoint's, 0 takes a free one. `delivery_seconds` is how long delivery waits
+    `directory` keeps the endpoint's state from one time to the next: streams, keys, objects,
+    the cluster; without it all is in memory. PostgreSQL itself is new each time. `port` is the
+    endpoint's, 0 takes a free one. `delivery_seconds` is how long delivery waits
     for more before it writes. After `start`, the activity stream is still stopped.
     """
 
     def __init__(
         self,
         *,
+        directory: Path | None = None,
         port: int = 0,
         flavour: Flavour | None = None,
         delivery_seconds: float = 2.0,
     ) -> None:
         self.server = PostgresServer(flavour=flavour)
-        self._host = _Host(self.server, delivery_seconds)
-        self.endpoint = Endpoint(port=port, activity_streams=self._host)
+        self._host = _Host(self.server, directory, delivery_seconds)
+        self.endpoint = Endpoint(port=port, activity_streams=self._host, directory=directory)
         self._parts = ExitStack()
 
     def start(self) -> None:
-        """Start the server and the endpoint, and make key, bucket and cluster."""
+        """Start the server and the endpoint; make key, bucket and cluster unless they are there.
+
+        An activity stream that was started when the directory was left goes on.
+        """
         with ExitStack() as parts:
             parts.enter_context(self.server)
             parts.enter_context(self.endpoint)
             self._host.endpoint = self.endpoint
-            self._make_resources()
+            self._host.instance_id = self._make_resources()
+            self.endpoint.resume_activity_streams()
             self._parts = parts.pop_all()
 
     def stop(self) -> None:
@@ -86,10 +96,16 @@ class LocalSystem:
         self.stop()
 
     def start_activity_stream(self) -> Status:
-        """Start it through RDS's API, and wait until it is started."""
+        """Start it through RDS's API unless it is, and wait until it is started."""
         streams = self._activity_streams()
-        streams.start(CLUSTER, kms_key_id=KEY_ALIAS, mode="async", apply_immediately=True)
+        if streams.status(CLUSTER).status == "stopped":
+            streams.start(CLUSTER, kms_key_id=KEY_ALIAS, mode="async", apply_immediately=True)
         return streams.wait(CLUSTER, "started")
+
+    def pause(self) -> None:
+        """Deliver all that has happened, and publish no more; to RDS the stream stays started."""
+        self._host.pause()
+        self._host.raise_error()
 
     def stop_activity_stream(self) -> Status:
         """Stop it if it is started, and wait until all that was published is delivered."""
@@ -107,32 +123,48 @@ class LocalSystem:
     def _activity_streams(self) -> ActivityStreams:
         return ActivityStreams(self.endpoint.client("rds"), poll_seconds=_POLL_SECONDS)
 
-    def _make_resources(self) -> None:
-        kms = self.endpoint.client("kms")
-        key = kms.create_key(Description="activity streams")["KeyMetadata"]["KeyId"]
-        kms.create_alias(AliasName=KEY_ALIAS, TargetKeyId=key)
-        self.endpoint.client("s3").create_bucket(Bucket=BUCKET)
+    def _make_resources(self) -> str:
+        """Key, bucket, cluster and instance, whichever is missing; the instance's resource id."""
+        if not self._holds("kms", "list_aliases", "Aliases", AliasName=KEY_ALIAS):
+            kms = self.endpoint.client("kms")
+            key = kms.create_key(Description="activity streams")["KeyMetadata"]["KeyId"]
+            kms.create_alias(AliasName=KEY_ALIAS, TargetKeyId=key)
+        if not self._holds("s3", "list_buckets", "Buckets", Name=BUCKET):
+            self.endpoint.client("s3").create_bucket(Bucket=BUCKET)
         rds = self.endpoint.client("rds")
-        rds.create_db_cluster(
-            DBClusterIdentifier=CLUSTER,
-            Engine="aurora-postgresql",
-            MasterUsername=self.server.superuser,
-            MasterUserPassword=secrets.token_urlsafe(),  # nobody asks for it
-        )
-        instance = rds.create_db_instance(
-            DBInstanceIdentifier=f"{CLUSTER}-1",
-            DBClusterIdentifier=CLUSTER,
-            DBInstanceClass="db.r6g.large",
-            Engine="aurora-postgresql",
-        )
-        self._host.instance_id = instance["DBInstance"]["DbiResourceId"]
+        if not self._holds(
+            "rds", "describe_db_clusters", "DBClusters", DBClusterIdentifier=CLUSTER
+        ):
+            rds.create_db_cluster(
+                DBClusterIdentifier=CLUSTER,
+                Engine="aurora-postgresql",
+                MasterUsername=self.server.superuser,
+                MasterUserPassword=secrets.token_urlsafe(),  # nobody asks for it
+            )
+            rds.create_db_instance(
+                DBInstanceIdentifier=INSTANCE,
+                DBClusterIdentifier=CLUSTER,
+                DBInstanceClass="db.r6g.large",
+                Engine="aurora-postgresql",
+            )
+        (instance,) = rds.describe_db_instances(DBInstanceIdentifier=INSTANCE)["DBInstances"]
+        resource_id: str = instance["DbiResourceId"]
+        return resource_id
+
+    def _holds(self, service: str, operation: str, items: str, **member: str) -> bool:
+        """Whether the endpoint lists an item with this member."""
+        answer = getattr(self.endpoint.client(service), operation)()
+        return any(member.items() <= item.items() for item in answer[items])
 
 
 class _Host:
     """Publishes and delivers the server's activity while its activity stream is started."""
 
-    def __init__(self, server: PostgresServer, delivery_seconds: float) -> None:
+    def __init__(
+        self, server: PostgresServer, directory: Path | None, delivery_seconds: float
+    ) -> None:
         self.endpoint: Endpoint | None = None
+        self._directory = directory
         self.instance_id = ""
         self._server = server
         self._delivery_seconds = delivery_seconds
@@ -151,6 +183,10 @@ class _Host:
     def stop(self, stream: ActivityStream) -> None:
         """Stop the emitter first; the others then deliver what is left."""
         del stream
+        self.pause()
+
+    def pause(self) -> None:
+        """What `stop` does, for whoever goes on later. Twice is as good as once."""
         try:
             self._parts.close()
         except Exception as error:
@@ -199,9 +235,18 @@ class _Host:
             LakeSink(S3Storage(self._client("s3"), BUCKET, "lake")),
             kinesis=self._client("kinesis"),
             kms=self._client("kms"),
+            checkpoints=self._checkpoints(stream.stream),
             settings=Settings(),
             limits=BatchLimits(flush_age_seconds_max=self._delivery_seconds),
         )
+
+    def _checkpoints(self, stream: str) -> Checkpoints:
+        """Progress as durable as the stream, and only of this one: names are taken again."""
+        if self._directory is None:
+            return MemoryCheckpoints()
+        answer = self._client("kinesis").describe_stream_summary(StreamName=stream)
+        created = answer["StreamDescriptionSummary"]["StreamCreationTimestamp"]
+        return SqliteCheckpoints(self._directory / f"consumer-{created.timestamp():.0f}.sqlite")
 
     @cached_property
     def _handler(self) -> Callable[[dict[str, Any], object], dict[str, Any]]:

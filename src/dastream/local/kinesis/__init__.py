@@ -12,7 +12,7 @@
     store         what is kept, and in which order it was put
     throttle      a shard's share of a second, if it is to be limited
 
-Why it is not moto's: docs/adr/0006-local-kinesis.md.
+Why it is not moto's: docs/adr/0007-local-kinesis.md.
 """
 
 from dastream.local.kinesis.application import Kinesis
