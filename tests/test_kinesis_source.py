@@ -9,91 +9,9 @@ from botocore.exceptions import ClientError
 from dastream.errors import ConfigError, SourceError
 from dastream.record import SHARD_END
 from dastream.sources import BatchLimits, open_source
-from dastream.sources.kinesis import KinesisSource
+from shards import NOON, FakeKinesis, Shard, sequences, source, spans
 
-NOON = datetime(2025, 11, 23, 12, tzinfo=UTC)
-
-
-class Shard:
-    """A shard of the fake: its parents, and records of a sequence number and a time each."""
-
-    def __init__(self, *records, parents=(), is_closed=False):
-        self.records = [
-            record if isinstance(record, tuple) else (record, NOON) for record in records
-        ]
-        self.parents = parents
-        self.is_closed = is_closed
-
-
-class FakeKinesis:
-    """The four calls of the Kinesis client, after the API reference: pages of two records.
-
-    A closed shard ends with a null iterator, which moto never gives. `errors` are codes that the
-    next calls of GetRecords are refused with.
-    """
-
-    def __init__(self, errors=(), **shards):
-        self.shards = shards
-        self.errors = list(errors)
-        self.iterators = []
-
-    def list_shards(self, **request):
-        names = list(self.shards)
-        name = request.get("NextToken", names[0])
-        parents = self.shards[name].parents
-        keys = ("ParentShardId", "AdjacentParentShardId")
-        following = names[names.index(name) + 1 :]
-        return {"Shards": [{"ShardId": name, **dict(zip(keys, parents, strict=False))}]} | (
-            {"NextToken": following[0]} if following else {}
-        )
-
-    def get_shard_iterator(self, **request):
-        name, kind = request["ShardId"], request["ShardIteratorType"]
-        self.iterators.append((name, kind))
-        skipped = {
-            "TRIM_HORIZON": lambda record: False,
-            "LATEST": lambda record: True,
-            "AT_TIMESTAMP": lambda record: record[1] < request["Timestamp"],
-            "AFTER_SEQUENCE_NUMBER": lambda r: r[0] <= int(request["StartingSequenceNumber"]),
-        }[kind]
-        return {"ShardIterator": f"{name} {sum(map(skipped, self.shards[name].records))}"}
-
-    def get_records(self, **request):
-        if self.errors:
-            raise ClientError({"Error": {"Code": self.errors.pop(0)}}, "GetRecords")
-        name, start = request["ShardIterator"].split()
-        shard = self.shards[name]
-        page = shard.records[int(start) : int(start) + 2]
-        end = int(start) + len(page)
-        is_at_tip = end == len(shard.records)
-        return {
-            "Records": [
-                {
-                    "SequenceNumber": str(sequence),
-                    "ApproximateArrivalTimestamp": moment,
-                    "Data": b"%d" % sequence,
-                }
-                for sequence, moment in page
-            ],
-            "MillisBehindLatest": 0 if is_at_tip else 1000,
-            "NextShardIterator": None if shard.is_closed and is_at_tip else f"{name} {end}",
-        }
-
-    def close(self):
-        pass
-
-
-def source(client, **options):
-    return KinesisSource(client, "s", poll_seconds=0.01, **({"once": True} | options))
-
-
-def spans(batches):
-    """What a batch reaches over, and how many records are in it."""
-    return [(b.shard, b.after, b.through, len(b.records)) for b in batches]
-
-
-def sequences(batches):
-    return [int(r.position.sequence) for b in batches for r in b.records]
+LATEST = {"ShardIteratorType": "LATEST"}
 
 
 def test_arrival_is_milliseconds_since_1970():
@@ -169,6 +87,16 @@ def test_children_are_read_whose_parents_are_gone_or_done():
     assert sequences(source(kinesis).batches({"done": SHARD_END})) == [1, 3]
 
 
+def test_closed_shard_is_read_to_its_end_even_if_it_is_at_its_tip_before():
+    """An empty page at the tip of a closed shard would starve its children in every run."""
+    kinesis = FakeKinesis(
+        parent=Shard(1, is_closed=True, empty_pages=2),
+        child=Shard(2, parents=("parent",)),
+    )
+
+    assert sequences(source(kinesis).batches({})) == [1, 2]
+
+
 def test_child_is_not_read_before_its_parent_was_taken():
     kinesis = FakeKinesis(parent=Shard(1, is_closed=True), child=Shard(2, parents=("parent",)))
     reading = source(kinesis).batches({})
@@ -184,12 +112,6 @@ def test_reading_ends_when_every_shard_has_ended():
     kinesis = FakeKinesis(a=Shard(1, is_closed=True))
 
     assert len(spans(source(kinesis, once=False).batches({}))) == 2
-
-
-def test_throttled_read_is_tried_again():
-    errors = ["ProvisionedThroughputExceededException"] * 3 + ["LimitExceededException"]
-
-    assert sequences(source(FakeKinesis(errors, a=Shard(1, 2, 3))).batches({})) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("pages_before", [0, 1])
@@ -311,7 +233,6 @@ def test_no_record_is_skipped_that_came_while_a_consumer_from_latest_was_down():
 
 @pytest.mark.xfail(strict=True, reason="where LATEST was is not kept before the first commit")
 def test_no_record_is_skipped_if_a_run_from_latest_crashes_before_its_first_commit():
-    """BUG, reported: the second run begins at the tip of its own time."""
     kinesis = FakeKinesis(a=Shard())
     latest, limits = {"ShardIteratorType": "LATEST"}, BatchLimits(flush_bytes_max=1)
     original = kinesis.get_records
@@ -372,3 +293,73 @@ def test_missing_region_is_a_config_error(clean_environment):
         open_source("kinesis://s")
 
     assert "AWS_REGION" in caught.value.hint
+
+
+def test_latest_passes_over_closed_shards_and_reads_whole_those_that_appear_later():
+    kinesis = FakeKinesis(
+        old=Shard(1, 2, is_closed=True), young=Shard(3, parents=("old",), first=3)
+    )
+
+    read = list(source(kinesis, start=LATEST).batches({}))
+
+    assert spans(read) == [("old", None, SHARD_END, 0)]
+    assert kinesis.iterators == [("young", "LATEST")]
+
+
+class GoneKinesis(FakeKinesis):
+    """A stream that is deleted after its first page was read."""
+
+    def get_records(self, **request):
+        if self.reads:
+            self.errors = ["ResourceNotFoundException"]
+        return super().get_records(**request)
+
+
+def test_what_was_read_before_the_stream_went_away_is_delivered():
+    read = []
+
+    with pytest.raises(SourceError, match="no such stream"):
+        read.extend(source(GoneKinesis(a=Shard(1, 2)), once=False).batches({}))
+
+    assert spans(read) == [("a", None, "2", 2)]
+
+
+def test_outage_that_passes_is_waited_for():
+    kinesis = FakeKinesis(["EndpointConnectionError", "ReadTimeoutError"], a=Shard(1))
+
+    assert spans(source(kinesis).batches({})) == [("a", None, "1", 1)]
+
+
+@pytest.mark.parametrize(
+    ("shard", "through"),
+    [
+        (Shard(1, 2), SHARD_END),  # its namesake was closed and read to its end
+        (Shard(12, first=11), "7"),  # its namesake ended before this one began
+    ],
+)
+def test_progress_of_an_earlier_stream_of_the_same_name_is_told(shard, through):
+    kinesis = FakeKinesis(a=shard)
+
+    with pytest.raises(SourceError, match="recreated under its name") as caught:
+        list(source(kinesis).batches({"a": through}))
+
+    assert "--state" in caught.value.hint
+    assert not kinesis.reads
+
+
+def test_position_that_kinesis_does_not_know_is_of_an_earlier_stream():
+    kinesis = FakeKinesis(a=Shard(1))
+
+    def refuse(**request):
+        raise ClientError({"Error": {"Code": "InvalidArgumentException"}}, "GetShardIterator")
+
+    kinesis.get_shard_iterator = refuse
+    with pytest.raises(SourceError, match="recreated under its name"):
+        list(source(kinesis).batches({"a": "1"}))
+
+
+def test_progress_of_this_stream_is_taken():
+    kinesis = FakeKinesis(a=Shard(1, 2, is_closed=True), b=Shard(3, parents=("a",), first=3))
+
+    assert sequences(source(kinesis).batches({"a": SHARD_END})) == [3]
+    assert sequences(source(kinesis).batches({"a": SHARD_END, "b": "3"})) == []

@@ -46,9 +46,10 @@ def put(aws, stream, count):
 class Opener:
     """Opens one source again and again over the same records, in batches of about three."""
 
-    def __init__(self, positions, open):
+    def __init__(self, positions, open, close_shard):
         self.positions = positions
         self.open = open
+        self.close_shard = close_shard
 
     def shard(self, name):
         return [position for position in self.positions if position.shard == name]
@@ -59,13 +60,21 @@ def opener(request):
     if request.param == "memory":
         records = in_memory(10)
         positions = [record.position for record in records]
-        yield Opener(positions, lambda: MemorySource("of-records", records, batch_records_max=3))
+        yield Opener(
+            positions,
+            open=lambda: MemorySource("of-records", records, batch_records_max=3),
+            close_shard=lambda shard: None,  # each of its shards ends with its records
+        )
     else:
         aws = request.getfixturevalue("aws")
         positions = put(aws, "of-records", 10)
         limits = BatchLimits(flush_bytes_max=3 * 25)
         yield Opener(
-            positions, lambda: open_source("kinesis://of-records", once=True, limits=limits)
+            positions,
+            open=lambda: open_source("kinesis://of-records", once=True, limits=limits),
+            close_shard=lambda shard: aws.client("kinesis").split_shard(
+                StreamName="of-records", ShardToSplit=shard, NewStartingHashKey=str(2**126)
+            ),
         )
         aws.client("kinesis").delete_stream(StreamName="of-records")
 
@@ -130,6 +139,8 @@ def test_reading_goes_on_after_the_progress(opener, read_before):
 
 
 def test_shard_that_was_read_to_its_end_is_not_read_again(opener):
+    opener.close_shard(SHARDS[0])
+
     batches = read(opener.open(), {SHARDS[0]: SHARD_END})
 
     assert {batch.shard for batch in batches} == {SHARDS[1]}

@@ -1,14 +1,17 @@
-import os
-import stat
+"""The contract of every storage, and what only S3 has."""
+
 import threading
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 
 from dastream.errors import ConfigError, ServiceError
-from dastream.storage import FileStorage, S3Storage, open_storage
+from dastream.storage import CONFLICTS_MAX, S3Storage, copy_objects, open_storage
 from dastream.testing import MemoryStorage
 
 BUCKET = "a-bucket"
+ESCAPING = ["/etc/x", "../x", "a/../../x", "a/..", "..", ".", "a/./b", "a//b", "a/", "", "a\0b"]
 
 
 @pytest.fixture
@@ -62,6 +65,33 @@ def test_no_more_of_an_object_is_read_than_was_asked_for(storage, bytes_max, dat
 def test_what_is_not_there_is_none(storage, key):
     assert storage.get(key) is None
     assert storage.get(key, 10) is None
+
+
+def refuses(operation):
+    try:
+        operation()
+    except ServiceError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("key", ESCAPING)
+def test_key_that_is_no_path_is_refused_or_kept_as_it_is(storage, key):
+    if refuses(lambda: storage.put_if_absent(key, b"x")):
+        assert refuses(lambda: storage.get(key))
+        assert list(storage.list()) == []
+    else:
+        assert storage.get(key) == b"x"
+        assert list(storage.list()) == [(key, 1)]
+
+
+def test_copying_takes_all_objects_and_says_how_many(storage):
+    source = MemoryStorage()
+    for key in ("a/b", "a/c", "d"):
+        source.put_if_absent(key, key.encode())
+
+    assert copy_objects(source, storage) == 3
+    assert [(i.key, storage.get(i.key)) for i in storage.list()] == sorted(source.objects.items())
 
 
 def test_two_writers_at_once_have_one_winner(storage):
@@ -144,6 +174,74 @@ def test_keys_in_s3_lie_below_the_prefix(bucket, aws):
     assert list(open_storage(f"s3://{bucket}/my").list()) == []
 
 
+@pytest.fixture
+def stubbed():
+    """S3 with answers that were laid down before, and the storage on it."""
+    client = boto3.client(
+        "s3", region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="s"
+    )
+    with Stubber(client) as stubber:
+        yield stubber, S3Storage(client, BUCKET, "lake")
+        stubber.assert_no_pending_responses()
+    client.close()
+
+
+def conflict(stubber):
+    stubber.add_client_error("put_object", "ConditionalRequestConflict", http_status_code=409)
+
+
+@pytest.mark.parametrize("conflicts", [1, CONFLICTS_MAX - 1])
+def test_s3_put_that_meets_another_is_tried_again(stubbed, conflicts):
+    stubber, storage = stubbed
+    for _ in range(conflicts):
+        conflict(stubber)
+    request = {"Bucket": BUCKET, "Key": "lake/a", "Body": b"x", "IfNoneMatch": "*"}
+    stubber.add_response("put_object", {}, request)
+
+    assert storage.put_if_absent("a", b"x") is True
+
+
+def test_s3_put_that_loses_to_another_says_so(stubbed):
+    stubber, storage = stubbed
+    conflict(stubber)
+    stubber.add_client_error("put_object", "PreconditionFailed", http_status_code=412)
+
+    assert storage.put_if_absent("a", b"x") is False
+
+
+def test_s3_put_that_always_meets_another_is_a_service_error(stubbed):
+    stubber, storage = stubbed
+    for _ in range(CONFLICTS_MAX):
+        conflict(stubber)
+
+    with pytest.raises(ServiceError, match="ConditionalRequestConflict") as caught:
+        storage.put_if_absent("a", b"x")
+
+    assert "another writer" in caught.value.hint
+
+
+@pytest.mark.parametrize("operation", ["get_object", "list_objects_v2"])
+def test_s3_read_that_is_denied_tells_which_permission_may_be_missing(stubbed, operation):
+    """Without it, S3 denies access to an object that is not there."""
+    stubber, storage = stubbed
+    stubber.add_client_error(operation, "AccessDenied", http_status_code=403)
+
+    with pytest.raises(ServiceError, match=r"\(AccessDenied\)") as caught:
+        storage.get("a") if operation == "get_object" else list(storage.list())
+
+    assert "s3:ListBucket" in caught.value.hint
+
+
+def test_s3_write_that_is_denied_has_another_hint(stubbed):
+    stubber, storage = stubbed
+    stubber.add_client_error("put_object", "AccessDenied", http_status_code=403)
+
+    with pytest.raises(ServiceError, match="cannot write") as caught:
+        storage.put_if_absent("a", b"x")
+
+    assert "s3:ListBucket" not in caught.value.hint
+
+
 def test_bucket_that_is_not_there_is_a_service_error(aws):
     storage = open_storage("s3://no-such-bucket/lake")
 
@@ -154,62 +252,6 @@ def test_bucket_that_is_not_there_is_a_service_error(aws):
     ):
         with pytest.raises(ServiceError, match=r"s3: cannot \w+ an object \(NoSuchBucket\)"):
             failing()
-
-
-def test_files_and_directories_are_for_their_owner_only(tmp_path):
-    before = os.umask(0)
-    try:
-        root = tmp_path / "new" / "lake"
-        FileStorage(root).put_if_absent("events/cluster=c/x", b"x")
-    finally:
-        os.umask(before)
-
-    below = [root.parent, root, *root.rglob("*")]
-    modes = {(path.is_dir(), stat.S_IMODE(path.stat().st_mode)) for path in below}
-    assert modes == {(True, 0o700), (False, 0o600)}
-
-
-def test_no_temporary_file_is_left_or_listed(tmp_path):
-    storage = FileStorage(tmp_path)
-    storage.put_if_absent("a", b"x")
-    storage.put_if_absent("a", b"y")
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "a"]
-
-    (tmp_path / "_dastream" / "tmp" / "left-by-a-crash").write_bytes(b"half")
-
-    assert [item.key for item in storage.list()] == ["a"]
-
-
-def test_other_objects_of_ours_are_listed(tmp_path):
-    storage = FileStorage(tmp_path)
-    storage.put_if_absent("_dastream/tmp-1", b"x")
-
-    assert [item.key for item in storage.list("_dastream/")] == ["_dastream/tmp-1"]
-
-
-def test_directory_that_cannot_be_read_is_a_service_error(tmp_path):
-    loop = tmp_path / "loop"
-    loop.symlink_to(loop)
-    storage = FileStorage(loop)
-
-    for failing in (
-        lambda: storage.put_if_absent("a", b"x"),
-        lambda: list(storage.list()),
-        lambda: storage.get("a"),
-    ):
-        with pytest.raises(ServiceError, match=r"storage: cannot \w+ a file \(") as caught:
-            failing()
-        assert caught.value.hint
-
-
-def test_file_where_a_directory_should_be_is_a_service_error(tmp_path):
-    (tmp_path / "events").write_bytes(b"")
-    storage = FileStorage(tmp_path)
-
-    with pytest.raises(ServiceError, match="cannot write"):
-        storage.put_if_absent("events/cluster=c/x", b"x")
-    with pytest.raises(ServiceError, match="cannot read"):
-        storage.get("events/cluster=c/x")
 
 
 @pytest.mark.parametrize(

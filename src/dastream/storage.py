@@ -159,10 +159,9 @@ class FileStorage:
         One that is there already may have been made by a process that ended before its sync.
         """
         is_there = directory.is_dir()
-        if is_there and directory in self._durable:
+        if directory == directory.parent or (is_there and directory in self._durable):
             return
-        if directory != directory.parent:
-            self._make_durable(directory.parent)
+        self._make_durable(directory.parent)
         directory.mkdir(mode=0o700, exist_ok=True)
         try:
             _sync_directory(directory.parent)

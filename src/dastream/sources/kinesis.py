@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from dastream.clients import open_client
-from dastream.errors import ConfigError
+from dastream.errors import ConfigError, SourceError
 from dastream.record import SHARD_END, RecordBatch
 from dastream.settings import split_url
 from dastream.sources.batcher import Batcher, BatchLimits
@@ -116,6 +116,21 @@ class KinesisSource:
         self._open_readers(shards, progress, finished, start)
         for shard in passed:
             yield RecordBatch(self.stream, shard, None, SHARD_END, ())
+        failure: SourceError | None = None
+        try:
+            yield from self._rounds(progress, finished, later)
+        except SourceError as error:
+            failure = error
+        # Also after a failure: an activity stream that was stopped is deleted, and then what has
+        # been read is all that there is.
+        for reader in self._readers.values():
+            yield from reader.batcher.rest()
+        if failure is not None:
+            raise failure
+
+    def _rounds(
+        self, progress: Mapping[str, str], finished: set[str], later: StartAt
+    ) -> Iterator[RecordBatch]:
         while self._readers and not self._is_stopped:
             self._read_due()
             for reader in self._readers.values():
@@ -128,9 +143,7 @@ class KinesisSource:
                 shards = list_shards(self._client, self.stream)
                 self._open_readers(shards, progress, finished, later)
             elif self._once and all(r.has_reached_tip for r in self._readers.values()):
-                break
-        for reader in self._readers.values():
-            yield from reader.batcher.rest()
+                return
 
     def stop(self) -> None:
         self._is_stopped = True  # no lock, which a signal handler could find taken

@@ -27,13 +27,18 @@ THROTTLES_MAX = 10
 THROTTLE_WAIT_SECONDS_MAX = 5
 """After a read of 10 MB a shard gives nothing for 5 s (Kinesis API reference, GetRecords)."""
 
-_THROTTLED = frozenset(
+_PASSING = frozenset(
     {
+        "ConnectTimeoutError",
+        "ConnectionClosedError",
+        "EndpointConnectionError",
         "KMSThrottlingException",
         "LimitExceededException",
         "ProvisionedThroughputExceededException",
+        "ReadTimeoutError",
     }
 )
+"""Throttling, and outages that may end by themselves."""
 
 
 class ShardReader:
@@ -93,7 +98,7 @@ class ShardReader:
         except CallError as error:
             if error.code == "ExpiredIteratorException":
                 self._iterator = self._new_iterator(self._start)
-            elif error.code in _THROTTLED:
+            elif error.code in _PASSING:
                 self._back_off(error)
             else:
                 raise source_error(error) from None
@@ -105,8 +110,8 @@ class ShardReader:
         if self._throttles >= THROTTLES_MAX:
             raise SourceError(
                 f"kinesis: {error.code}, {self._throttles} times in a row",
-                hint="too many consumers share a shard's five reads a second: stop some, or give "
-                "the stream more shards",
+                hint="Kinesis is out of reach, or too many consumers share a shard's five reads a "
+                "second",
             )
         longest = min(self._poll_seconds * 2**self._throttles, THROTTLE_WAIT_SECONDS_MAX)
         wait_seconds = random.uniform(longest / 2, longest)  # noqa: S311 - spreads readers only
