@@ -65,7 +65,7 @@ def test_in_a_pipe_there_is_a_line_an_event_with_tabs_and_nothing_cut(search):
          "0.000", "failed", '42P01 relation "nowhere" does not exist ↵ LINE 1',
          "SELECT * FROM nowhere", ""],
     ]  # fmt: skip
-    assert err.startswith("3 of 3 events matched · 2 objects read, 0 pruned · ")
+    assert err.startswith("3 of 3 events matched · 2 objects read · 0.")
     assert err.count("\n") == 1
 
 
@@ -136,19 +136,47 @@ def test_csv_on_a_terminal_escapes_what_would_act_on_it(lake, search, terminal):
 
 
 def test_a_table_on_a_terminal(search, terminal):
-    terminal(110)
+    terminal(100)
     code, out, _ = search("--utc")
     assert code == 0
     assert out == (
-        "time (UTC)    user@database      command  object           rows  statement\n"
+        "time (UTC)    user      command  object           rows  statement in postgres\n"
         "2026-11-22  Sunday\n"
-        "07:28:05.000  ada@postgres       SELECT   public.my_table    10  SELECT 1\n"
+        "07:28:05.000  ada       SELECT   public.my_table    10  SELECT 1\n"
         "2026-11-23  Monday\n"
-        "07:28:05.000  davide@postgres    SELECT   public.my_table    10  "
+        "07:28:05.000  davide    SELECT   public.my_table    10  "
         'SELECT * ↵ FROM orders  ["42",null]\n'
-        "07:28:05.000  davide@postgres  ✗ SELECT   public.my_table        SELECT * FROM nowhere\n"
-        '                               ╰ 42P01 relation "nowhere" does not exist ↵ LINE 1\n'
-    )  # fmt: skip
+        "07:28:05.000  davide  ✗ SELECT   public.my_table        SELECT * FROM nowhere\n"
+        '                      ╰ 42P01 relation "nowhere" does not exist ↵ LINE 1\n'
+    )
+
+
+def test_databases_are_told_apart_where_they_differ(lake, search, terminal):
+    terminal(120)
+    lakes.deliver(lake, lakes.event(9, databaseName="shop"), lakes.event(10, databaseName="davide"))
+    _, out, _ = search("--utc")
+    assert out.startswith("time (UTC)    user@database      command ")
+    assert "  davide@shop  " in out
+    assert "  davide@postgres  " in out
+    assert "  davide             SELECT" in out
+
+
+def test_the_reason_of_a_failure_takes_the_room_to_its_left(lake, search, terminal):
+    terminal(80)
+    reason = "x" * 65
+    lakes.deliver(lake, lakes.event(9, exitCode="1", errorMessage=reason))
+    assert f"╰ 1 {reason}\n" in search()[1]
+
+
+def test_the_last_line_breaks_between_words(lake, search, terminal):
+    terminal(80)
+    lakes.deliver(lake, *(lakes.event(n) for n in range(100, 250)))
+    lakes.write(lake, "dead-letter/cluster=x/day=2026-11-23/y.jsonl.gz", b"")
+    err = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", search("--user", "davide")[2])
+    rows = err.splitlines()[-2:]
+    assert rows[0].startswith("the newest 100 of 152 or more matches (--limit N shows more) · ")
+    assert rows[1].endswith("1 object of dead letters not searched")
+    assert all(len(row) <= 80 for row in rows)
 
 
 @pytest.mark.parametrize("columns", [20, 40, 60, 80, 100, 120, 200])
@@ -182,26 +210,64 @@ def test_colour_is_for_terminals_only(lake, capsys, terminal):
 
 
 def test_a_table_shows_the_newest_hundred_and_says_so(lake, search, terminal):
-    terminal(80)
+    terminal(100)
     lakes.deliver(lake, *(lakes.event(n, f"SELECT {n}") for n in range(100, 250)))
     _, out, err = search("--user", "davide")
     assert out.count("\n07:28:05") == 100
-    assert "the newest 100 of 152 or more matches; --limit N shows more" in err
+    assert "the newest 100 of 152 or more matches (--limit N shows more)" in err
+    assert " · 1 older object not " in err
+    for path in lake.glob("events/*/day=2026-11-22/*"):
+        path.unlink()
+    assert "the newest 100 of 152 matches (--limit N shows more)" in search()[2]
 
 
 def test_an_empty_answer_says_why(search, tmp_path, capsys):
     code, out, err = search("--user", "nobody")
     assert (code, out) == (0, "")
-    assert err.startswith("0 of 3 events matched · 2 objects read")
-    assert search("--until", "2026-01-01")[2] == (
+    assert err.startswith("0 of 3 events matched · 2 objects read · 0.")
+    code, _, err = search("--until", "2026-01-01")
+    assert code == 0
+    assert err.startswith(
         "nothing is of that time: what was delivered arrived from 2026-11-22T00:00:00.000Z"
-        " to 2026-11-24T00:00:00.000Z\n"
+        " to 2026-11-24T00:00:00.000Z · 0."
     )
-    assert run_app(["search", str(tmp_path / "no\x1bwhere")]) == 0
-    err = capsys.readouterr().err
-    assert err.startswith("nothing was delivered at ")
-    assert "\\x1b" in err
-    assert "\x1b" not in err
+
+
+def test_the_last_line_tells_what_was_not_searched(lake, search):
+    lakes.write(lake, "dead-letter/cluster=x/day=2026-11-23/y.jsonl.gz", b"")
+    assert search()[2].endswith(" s · 1 object of dead letters not searched\n")
+    lakes.write(lake, "processing-failed/2026/11/23/07/z", b"")
+    assert search()[2].endswith(" s · 2 objects of dead letters not searched\n")
+    lakes.deliver(lake, lakes.event(9, at=lakes.MORNING - 9 * DAY))
+    _, _, err = search("--since", "2026-11-23", "--utc")
+    assert "2 of 3 events matched · 2 objects read · 1 object skipped by their time" in err
+    _, _, err = search("--limit", "1")
+    assert "the newest 1 of 2 or more matches (--limit N shows more) · 1 object read" in err
+    assert " · 2 older objects not read · " in err
+
+
+def test_matches_out_of_order_are_told(lake, search, monkeypatch):
+    monkeypatch.setattr("dastream.lake.search.HELD_BYTES_MAX", 1)
+    lakes.deliver(lake, lakes.event(9), lakes.event(8, at=lakes.MORNING - DAY / 24))
+    assert "not all in order (--since, --until and --limit help)" in search()[2]
+
+
+def test_a_place_without_delivered_events_is_exit_code_2(aws, tmp_path, capsys):
+    def refused(place):
+        assert run_app(["search", str(place), "--failed"]) == 2
+        out, err = capsys.readouterr()
+        assert "\nhint: give the place of delivery or one above it" in err
+        assert (out, "\x1b" in err) == ("", False)
+        return err
+
+    assert "no\\x1bwhere, nothing below it\n" in refused(tmp_path / "no\x1bwhere")
+    lakes.write(tmp_path, "README.md", b"")
+    assert ", nothing below it\n" in refused(tmp_path / "README.md")
+    assert ", 1 other object below it\n" in refused(tmp_path)
+    lakes.write(tmp_path, "dead-letter/cluster=x/day=2026-11-23/y.jsonl.gz", b"")
+    assert ", only 1 object of dead letters below it\n" in refused(tmp_path)
+    aws.client("s3").create_bucket(Bucket="empty")
+    assert "at s3://empty/nope, nothing below it" in refused("s3://empty/nope")
 
 
 def test_damage_is_reported_without_its_text_and_the_exit_code_is_3(lake, search):

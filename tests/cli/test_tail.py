@@ -9,6 +9,7 @@ import time
 import pytest
 
 import support
+from dastream.aws.activity_stream import ActivityStreams
 from dastream.cli.app import run_app
 
 ALIVE = support.HEARTBEAT
@@ -20,10 +21,11 @@ SERVICE = support.entry("SELECT 1", dbUserName="rdsadmin")
 class Stream:
     """An activity stream on the local endpoint, with one shard."""
 
-    def __init__(self, aws, name, resource_id):
+    def __init__(self, aws, name, resource_id, *, is_there=False):
         self.name = name
         self._kinesis = aws.client("kinesis")
-        self._kinesis.create_stream(StreamName=name, ShardCount=1)
+        if not is_there:
+            self._kinesis.create_stream(StreamName=name, ShardCount=1)
         self._data_key = aws.client("kms").generate_data_key(
             KeyId=aws.client("kms").create_key()["KeyMetadata"]["KeyId"],
             EncryptionContext={"aws:rds:dbc-id": resource_id},
@@ -69,8 +71,8 @@ def test_events_are_a_line_each_without_heartbeats_and_service_users(stream, tai
          "20.104", "failed", "42P01 no such relation", "SELECT * FROM nowhere", ""],
     ]  # fmt: skip
     assert err == (
-        f"{support.STREAM}: waiting for events, ctrl-c ends\n"
-        "2 events shown, 0 dead letters; dropped: 1 by heartbeats, 1 by service-users\n"
+        f"{support.STREAM}: reading all that it holds, ctrl-c ends\n"
+        "2 events shown · dropped: 1 by heartbeats, 1 by service-users\n"
     )
 
 
@@ -102,6 +104,29 @@ def test_a_stream_is_named_by_resource_id_name_or_url(stream, tail, name):
     assert (code, out.count("\n")) == (0, 1)
 
 
+def test_a_stream_is_named_by_its_cluster_as_for_stream_status(aws, tail):
+    rds = aws.client("rds")
+    cluster = rds.create_db_cluster(
+        DBClusterIdentifier="orders",
+        Engine="aurora-postgresql",
+        MasterUsername="davide",
+        MasterUserPassword="not-used-by-anything",
+    )["DBCluster"]
+    code, _, err = tail(stream="orders")
+    assert code == 2
+    assert "tail: the activity stream of orders is stopped\nhint: dastream stream start" in err
+    key = aws.client("kms").create_key()["KeyMetadata"]["KeyId"]
+    ActivityStreams(rds).start("orders", kms_key_id=key, mode="async", apply_immediately=True)
+    name = ActivityStreams(rds).wait("orders", "started").stream
+    stream = Stream(aws, name, cluster["DbClusterResourceId"], is_there=True)
+    for named in ("orders", cluster["DBClusterArn"], cluster["DbClusterResourceId"]):
+        stream.put(ORDERS)
+        code, out, err = tail("--limit", "1", stream=named)
+        assert (code, out.count("\n")) == (0, 1)
+        assert err.startswith(f"{name}: reading ")
+    rds.delete_db_cluster(DBClusterIdentifier="orders", SkipFinalSnapshot=True)
+
+
 def test_a_stream_of_another_name_needs_the_resource_id(aws, tail):
     stream = Stream(aws, "copied", support.CLUSTER)
     stream.put(ORDERS)
@@ -128,6 +153,7 @@ def test_a_dead_letter_is_told_with_its_position_and_the_exit_code_is_3(stream, 
     assert out.count("\n") == 1
     assert f"dead letter at {support.SHARD} " in err
     assert "EnvelopeError: " in err
+    assert err.endswith("\n1 event shown · 1 dead letter\n")
     assert "secret" not in out + err
 
 
@@ -142,11 +168,26 @@ def test_a_table_on_a_terminal(stream, tail, monkeypatch):
     assert "╰ 42P01 no such relation" in out
 
 
+def test_a_table_of_120_columns_leaves_the_statement_a_third_of_them(stream, tail, monkeypatch):
+    for name, value in {
+        "TTY_COMPATIBLE": "1",
+        "COLUMNS": "120",
+        "TERM": "xterm",
+        "NO_COLOR": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    stream.put(ORDERS | {"commandText": "x" * 99, "paramList": []})
+    _, out, _ = tail("--limit", "1")
+    assert out.splitlines()[-1].count("x") >= 40
+
+
 def test_a_start_may_be_a_time(stream, capsys):
     stream.put(ORDERS)
     for start in ("15m", "2026-01-01T00:00:00Z", "TRIM_HORIZON"):
         assert run_app(["tail", support.CLUSTER, "--start", start, "--limit", "1"]) == 0
-    assert capsys.readouterr().out.count("\n") == 3
+    out, err = capsys.readouterr()
+    assert out.count("\n") == 3
+    assert "reading from 2026-01-01T00:00:00+00:00 on" in err
 
 
 def test_a_start_in_the_url_holds_unless_the_option_says_otherwise(stream, capsys):
@@ -201,7 +242,7 @@ def test_a_signal_ends_a_live_view_cleanly(stream, number):
     process.stdout.close()
     process.stderr.close()
     assert rows
-    assert f"{len(rows)} events shown" in err
+    assert f"\n{len(rows)} event{'s' if len(rows) > 1 else ''} shown" in err
     assert "Traceback" not in err
 
 

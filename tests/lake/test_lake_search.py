@@ -57,7 +57,8 @@ def test_dead_letters_and_other_files_are_not_read(tmp_path):
     lakes.write(tmp_path, "processing-failed/2026/11/23/07/z", b"no event")
     lakes.write(tmp_path, "notes.txt", b"no event")
     found = Found(tmp_path)
-    assert (found.numbers, found.damages, found.counts.others) == ([1], [], 3)
+    assert (found.numbers, found.damages) == ([1], [])
+    assert (found.counts.dead_letters, found.counts.others) == (2, 1)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,7 @@ def test_hostile_and_odd_entries_are_found_and_shown(tmp_path):
         lakes.event(1, raw=b"[1,2]"),
         lakes.event(2, raw=b'{"type":"heartbeat"}'),
         lakes.event(3, raw=b"{}"),
-        lakes.event(4, raw=b'{"dbUserName":["davide"]}'),
+        lakes.event(4, raw=b'{"dbUserName":["davide"],"statementId":"%s"}' % (b"9" * 5000)),
         lakes.event(5, "x" * 3_000_000),
     )
     assert Found(tmp_path).numbers == [1, 2, 3, 4, 5]
@@ -202,8 +203,7 @@ def test_a_limit_gives_the_newest_in_the_order_of_their_times(tmp_path):
     lakes.deliver(tmp_path, *(lakes.event(n, at=morning + n * HOUR) for n in hours))
     found = Found(tmp_path, limit=3)
     assert found.numbers == [3, 4, 5]
-    assert found.counts.is_cut
-    assert not Found(tmp_path, limit=5).counts.is_cut
+    assert (found.counts.matched, found.counts.objects_older) == (5, 0)
 
 
 def test_equal_times_keep_the_order_in_which_they_were_delivered(tmp_path):
@@ -213,13 +213,78 @@ def test_equal_times_keep_the_order_in_which_they_were_delivered(tmp_path):
     assert Found(tmp_path, limit=2).numbers == [4, 5]
 
 
+@pytest.mark.parametrize("limit", [None, 9])
+def test_a_session_is_in_its_order_though_its_starts_are_not(tmp_path, limit):
+    """As a server logs whole milliseconds, from which the durations are taken."""
+    log_time = "2026-11-23 07:28:05.005+00"
+    starts = {2: ".004990", 3: ".003050", 10: ".004200"}
+    lakes.deliver(
+        tmp_path,
+        *(
+            lakes.event(number, statementId=number, logTime=log_time,
+                        startTime=f"2026-11-23 07:28:05{starts[number]}+00")
+            for number in (10, 3, 2)
+        ),
+        lakes.event(11, statementId=11, logTime="2026-11-23 07:28:05.006+00",
+                    startTime="2026-11-23 07:28:01+00"),  # its end carries the session's start
+    )  # fmt: skip
+    assert Found(tmp_path, limit=limit).numbers == [2, 3, 10, 11]
+
+
+def test_parts_of_a_statement_and_sessions_of_one_moment_stay_together(tmp_path):
+    lakes.deliver(
+        tmp_path,
+        lakes.event(4, sessionId="b", statementId="0x38ea"),  # no number, as of SQL Server
+        lakes.event(2, sessionId="a", statementId=1, substatementId=2),
+        lakes.event(5, sessionId="b", statementId="0x07aa"),
+        lakes.event(1, sessionId="a", statementId=1, substatementId=1),
+        lakes.event(3, sessionId="a", statementId=2),
+    )
+    assert Found(tmp_path).numbers == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("limit", [None, 30])
+def test_the_order_is_over_objects_days_and_layouts(tmp_path, limit):
+    noon = lakes.MORNING.replace(hour=12)
+    for n in range(1, 20):
+        event = lakes.event(n, at=noon + n * HOUR, late=(n * 7 % 5) * 9 * HOUR)
+        lakes.deliver(tmp_path / str(n % 3), event)
+        arrival = noon + n * HOUR + (n * 7 % 5) * 9 * HOUR
+        lakes.put(
+            tmp_path,
+            f"{arrival:%Y/%m/%d/%H}/x",
+            lakes.lines(lakes.event(20 + n, at=noon + n * HOUR)),
+        )
+    found = Found(tmp_path, limit=50 if limit else None)
+    times = [match.event.columns.log_time_us for match in found.matches]
+    assert len(times) == 38
+    assert times == sorted(times)
+    assert found.counts.is_in_order
+
+
+def test_what_waits_for_its_order_is_bounded_and_disorder_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(search_module, "HELD_BYTES_MAX", 3000)
+    lakes.deliver(tmp_path, *(lakes.event(n, at=lakes.MORNING - n * HOUR / 60) for n in range(9)))
+    found = Found(tmp_path)
+    assert sorted(found.numbers) == list(range(9))
+    assert found.numbers != list(reversed(range(9)))
+    assert not found.counts.is_in_order
+    assert Found(tmp_path, limit=9).numbers == list(reversed(range(9)))
+
+
+def test_matches_come_before_all_objects_are_read(tmp_path):
+    lakes.deliver(tmp_path, *(lakes.event(n, at=lakes.MORNING + n * DAY) for n in range(10)))
+    search = Search(FileStorage(tmp_path), Query(), on_damage=print)
+    assert int(next(iter(search)).event.id[:32], 16) == 0
+    assert search.counts.objects_read == 3
+
+
 def test_objects_of_older_events_are_not_read_once_the_limit_is_full(tmp_path):
     morning = lakes.MORNING
     lakes.deliver(tmp_path, *(lakes.event(n + 1, at=morning + n * DAY) for n in range(10)))
     found = Found(tmp_path, limit=2)
     assert found.numbers == [9, 10]
-    assert found.counts.is_cut
-    assert found.counts.objects_read == 2
+    assert (found.counts.objects_read, found.counts.objects_older) == (2, 8)
 
 
 def test_the_newest_are_found_over_both_layouts(tmp_path):

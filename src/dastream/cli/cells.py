@@ -9,7 +9,7 @@ import msgspec
 
 from dastream.event import Event
 
-__all__ = ["Cells", "cells", "duration", "escape", "event_time", "one_line"]
+__all__ = ["Cells", "cells", "counted", "duration", "escape", "event_time", "one_line"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -104,6 +104,11 @@ def escape(text: str) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun: `1 event`, `1,204 events`."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def duration(duration_us: int | None) -> str:

@@ -11,9 +11,10 @@ import click
 from rich.console import Console
 
 from dastream.cli.app import DONE, NOT_CLEAN
-from dastream.cli.cells import escape
-from dastream.cli.show import CsvView, JsonView, PlainView, open_console
+from dastream.cli.cells import counted, escape
+from dastream.cli.show import CsvView, JsonView, PlainView, open_console, tell
 from dastream.cli.table import Table
+from dastream.errors import ConfigError
 from dastream.event import Event
 from dastream.lake.search import Counts, Damage, Query, Search
 from dastream.lake.times import microseconds, parse_time
@@ -49,7 +50,7 @@ Examples:
     "--limit",
     type=click.IntRange(min=1),
     metavar="N",
-    help=f"Only the newest N, by time. By default {TERMINAL_LIMIT} on a terminal, else all.",
+    help=f"Only the newest N. By default {TERMINAL_LIMIT} on a terminal, else all.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the delivered lines as they are.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header line.")
@@ -78,8 +79,14 @@ def command(
     answer is a table; elsewhere it is a line an event, with its fields separated by tabs: time,
     user, database, command, object, rows, milliseconds, outcome, reason, statement, bind values.
 
+    The order is that in which the database logged the events, so a statement stands where it
+    ended, while its time is that of its start; statements of a session are in their order. What
+    was delivered two days late, or behind 64 MiB of other matches, may come out of order, and
+    the last line then says so; with --limit the order is always whole.
+
     Looked at is what arrived from an hour before --since to two days after --until. What cannot
-    be read is reported on standard error, and the exit code is then 3.
+    be read is reported on standard error, and the exit code is then 3. Dead letters are not
+    searched; the last line counts their objects. A place without delivered events is an error.
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other")
@@ -106,7 +113,9 @@ def command(
     else:
         _show(search, console, zone, as_csv=as_csv)
     sys.stdout.flush()  # before the summary, and so that a reader who went away is noticed here
-    click.echo(_summary(search.counts, lake, limit, time.monotonic() - started), err=True)
+    if not search.counts.objects:
+        raise _nothing_delivered(search.counts, lake)
+    tell(_summary(search.counts, limit, time.monotonic() - started))
     return NOT_CLEAN if search.counts.damages else DONE
 
 
@@ -153,30 +162,48 @@ class _Progress:
 def _report(damage: Damage) -> None:
     where = f"from line {damage.line} on" if damage.lines is None else f"line {damage.line}"
     more = f" (and {damage.lines - 1} more)" if damage.lines and damage.lines > 1 else ""
-    click.echo(f"error: {escape(damage.key)}: {where}: {damage.reason}{more}", err=True)
+    tell(f"error: {escape(damage.key)}: {where}: {damage.reason}{more}")
 
 
-def _summary(counts: Counts, lake: str, limit: int | None, seconds: float) -> str:
-    """One line: what was found, or why nothing was, and what it took."""
-    if not counts.objects:
-        return (
-            f"nothing was delivered at {escape(lake)}: below it is no events/ of a lake and no "
-            f"YYYY/MM/DD/HH/ of Firehose ({counts.others:,} other objects)"
-        )
+def _nothing_delivered(counts: Counts, lake: str) -> ConfigError:
+    """An error, and not an empty answer: a typo must not read as "nobody did that"."""
+    there = counted(counts.others, "other object") if counts.others else "nothing"
+    if counts.dead_letters:
+        there = f"only {counted(counts.dead_letters, 'object')} of dead letters"
+    return ConfigError(
+        f"search: no delivered events at {escape(lake)}, {there} below it",
+        hint="give the place of delivery or one above it: below it is events/ of a lake, or "
+        "YYYY/MM/DD/HH/ of Firehose",
+    )
+
+
+def _summary(counts: Counts, limit: int | None, seconds: float) -> str:
+    """One line: what was found, or why nothing was, and what it took; nothing that is zero."""
+    skipped = counts.objects - counts.objects_read - counts.objects_older
+    parts = [_matched(counts, limit)]
+    if counts.duplicates:
+        parts.append(f"{counted(counts.duplicates, 'copy', 'copies')} left out")
+    if counts.objects_read:
+        parts.append(f"{counted(counts.objects_read, 'object')} read")
+        if skipped:
+            parts.append(f"{counted(skipped, 'object')} skipped by their time")
+    if counts.objects_older:
+        parts.append(f"{counted(counts.objects_older, 'older object')} not read")
+    parts.append(f"{seconds:.2f} s")
+    if not counts.is_in_order:
+        parts.append("not all in order (--since, --until and --limit help)")
+    if counts.dead_letters:
+        parts.append(f"{counted(counts.dead_letters, 'object')} of dead letters not searched")
+    return " · ".join(parts)
+
+
+def _matched(counts: Counts, limit: int | None) -> str:
     if counts.oldest_us is not None and counts.newest_us is not None and not counts.objects_read:
         return (
             "nothing is of that time: what was delivered arrived from "
             f"{iso_time(counts.oldest_us // 1000)} to {iso_time(counts.newest_us // 1000)}"
         )
-    pruned = counts.objects - counts.objects_read
-    return (
-        f"{_matched(counts, limit)} · {counts.objects_read:,} objects read, {pruned:,} pruned"
-        f" · {seconds:.2f} s"
-    )
-
-
-def _matched(counts: Counts, limit: int | None) -> str:
-    if counts.is_cut:
-        return f"the newest {limit:,} of {counts.matched:,} or more matches; --limit N shows more"
-    copies = f", {counts.duplicates:,} copies left out" if counts.duplicates else ""
-    return f"{counts.matched:,} of {counts.lines:,} events matched{copies}"
+    if limit is not None and (counts.matched > limit or counts.objects_older):
+        more = " or more" if counts.objects_older else ""
+        return f"the newest {limit:,} of {counts.matched:,}{more} matches (--limit N shows more)"
+    return f"{counts.matched:,} of {counted(counts.lines, 'event')} matched"

@@ -19,7 +19,15 @@ from dastream.cli.cells import cells, escape, event_time
 from dastream.event import Event
 from dastream.record import iso_time
 
-__all__ = ["CSV_COLUMNS", "PLAIN_FIELDS", "CsvView", "JsonView", "PlainView", "open_console"]
+__all__ = [
+    "CSV_COLUMNS",
+    "PLAIN_FIELDS",
+    "CsvView",
+    "JsonView",
+    "PlainView",
+    "open_console",
+    "tell",
+]
 
 PLAIN_FIELDS = (
     "time",
@@ -77,6 +85,12 @@ def open_console() -> Console:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     return Console(markup=False, highlight=False, emoji=False)
+
+
+def tell(text: str) -> None:
+    """A line on standard error; a terminal that it does not fit gets it broken between words."""
+    console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    console.print(text, soft_wrap=not console.is_terminal)
 
 
 class PlainView:

@@ -17,6 +17,7 @@ __all__ = ["Table"]
 
 _GAP = "  "
 _STATEMENT_WIDTH_MIN = 30
+_STATEMENT_SHARE = 0.4  # of the width, as far as the other columns can give way
 _CHARS_MAX = 2000  # of a statement; more than any terminal is wide
 
 
@@ -52,24 +53,30 @@ def _took(row: Cells) -> str:
 
 _TIME, _WHO, _COMMAND, _OBJECT, _ROWS, _TOOK = _COLUMNS = (
     _Column("time", _time, 12, 12),
-    _Column("user@database", _who, 18, 24),
-    _Column("  command", _command, 14, 20),
-    _Column("object", lambda row: row.object, 20, 32),
-    _Column("rows", _rows, 6, 26, is_number=True),
+    _Column("user@database", _who, 14, 24),
+    _Column("  command", _command, 12, 20),
+    _Column("object", lambda row: row.object, 18, 32),
+    _Column("rows", _rows, 5, 26, is_number=True),
     _Column("took", _took, 7, 7, is_number=True),
 )
 
 _NARROWER = (
     (_WHO, 16),
-    (_TIME, 8),
+    (_OBJECT, 18),
     (_WHO, 12),
-    (_TOOK, 0),
     (_OBJECT, 16),
+)
+"""What gives way, one after another, to a statement of `_STATEMENT_SHARE`."""
+
+_NARROWEST = (
+    (_TIME, 8),
+    (_TOOK, 0),
+    (_OBJECT, 12),
     (_OBJECT, 0),
     (_ROWS, 0),
     (_WHO, 8),
 )
-"""What gives way, one after another, to a statement of `_STATEMENT_WIDTH_MIN`; 0 is left out."""
+"""And what to one of `_STATEMENT_WIDTH_MIN`; 0 is left out."""
 
 _COMMAND_STYLES = {"READ": "green", "WRITE": "yellow", "DDL": "magenta", "ROLE": "red"}
 
@@ -77,15 +84,21 @@ _COMMAND_STYLES = {"READ": "green", "WRITE": "yellow", "DDL": "magenta", "ROLE":
 class Table:
     """Writes events to a terminal as they come, under a header, with a line for each new day.
 
-    `events` are those that are known beforehand: the columns are made to fit them.
+    `events` are those that are known beforehand: the columns are made to fit them, and a
+    database that all of them share stands in the header. One that is called as its user is left
+    out.
     """
 
     def __init__(self, console: Console, zone: tzinfo | None, events: Sequence[Event] = ()) -> None:
         self._console = console
         self._zone = zone
         self._day: date | None = None
+        self._shared = _shared_database([cells(event, zone, chars_max=0) for event in events])
         rows = [self._cells(event) for event in events]
-        self._natural = {column: _natural_width(column, rows) for column in _COLUMNS}
+        self._titles = {column: column.title for column in _COLUMNS}
+        if rows and not any(row.database for row in rows):
+            self._titles[_WHO] = "user"
+        self._natural = {column: self._natural_width(column, rows) for column in _COLUMNS}
         self._print_header(_zone_names(rows) or datetime.now(UTC).astimezone(zone).tzname() or "")
 
     def show(self, event: Event) -> None:
@@ -103,33 +116,43 @@ class Table:
             self._print_reason(row.reason)
 
     def _cells(self, event: Event) -> Cells:
-        return cells(event, self._zone, chars_max=_CHARS_MAX)
+        row = cells(event, self._zone, chars_max=_CHARS_MAX)
+        is_clear = row.database in (row.user, self._shared)
+        return row._replace(database="") if is_clear else row
+
+    def _natural_width(self, column: _Column, rows: Sequence[Cells]) -> int:
+        """As wide as the widest of its cells, within bounds; 0 if it has nothing to show."""
+        if not rows:
+            return column.width
+        width = max(cell_len(column.text(row)) for row in rows)
+        return min(max(width, cell_len(self._titles[column])), column.width_max) if width else 0
 
     def _print_header(self, zone_names: str) -> None:
         widths = self._widths()
-        long = {column: column.title for column in widths} | {_TIME: f"time ({zone_names})"}
+        long = self._titles | {_TIME: f"time ({zone_names})"}
         short = long | {_TIME: zone_names, _WHO: "user"}
         cells = [
-            _fit((long if len(long[column]) <= width else short)[column], width, column)
+            _fit((long if cell_len(long[column]) <= width else short)[column], width, column)
             for column, width in widths.items()
         ]
-        self._print(Text(_GAP.join([*cells, "statement"]), "bold"))
+        statement = f"statement in {self._shared}" if self._shared else "statement"
+        room = self._console.width - sum(width + len(_GAP) for width in widths.values())
+        self._print(Text(_GAP.join([*cells, _cut(statement, room)]), "bold"))
 
     def _print_reason(self, reason: str) -> None:
-        """Below the command."""
+        """Below the command, or as far to the left as it is long."""
         widths = self._widths()
-        indent = sum(widths[column] + len(_GAP) for column in (_TIME, _WHO))
-        reason = _cut(reason, self._console.width - indent - 2)
-        self._print(Text(" " * indent + "╰ " + reason, "red"))
+        below_command = sum(widths[column] + len(_GAP) for column in (_TIME, _WHO))
+        room = self._console.width - len("╰ ")
+        indent = max(0, min(below_command, room - cell_len(reason)))
+        self._print(Text(" " * indent + "╰ " + _cut(reason, room - indent), "red"))
 
     def _widths(self) -> dict[_Column, int]:
         """The widths of the columns that are shown in the terminal as it is now."""
+        width = self._console.width
         widths = dict(self._natural)
-        for column, narrower in _NARROWER:
-            taken = sum(width + len(_GAP) for width in widths.values() if width)
-            if self._console.width - taken >= _STATEMENT_WIDTH_MIN:
-                break
-            widths[column] = min(widths[column], narrower)
+        _narrow(widths, width - max(_STATEMENT_WIDTH_MIN, int(width * _STATEMENT_SHARE)), _NARROWER)
+        _narrow(widths, width - _STATEMENT_WIDTH_MIN, _NARROWEST)
         return {column: width for column, width in widths.items() if width}
 
     def _print(self, line: Text) -> None:
@@ -137,12 +160,20 @@ class Table:
         self._console.print(line, soft_wrap=True)
 
 
-def _natural_width(column: _Column, rows: Sequence[Cells]) -> int:
-    """As wide as the widest of its cells, within bounds; 0 if it has nothing to show."""
-    if not rows:
-        return column.width
-    width = max(cell_len(column.text(row)) for row in rows)
-    return min(max(width, len(column.title)), column.width_max) if width else 0
+def _narrow(
+    widths: dict[_Column, int], width_max: int, steps: Sequence[tuple[_Column, int]]
+) -> None:
+    """Take as many steps as it needs until the columns have no more than `width_max` in all."""
+    for column, narrower in steps:
+        if sum(width + len(_GAP) for width in widths.values() if width) <= width_max:
+            return
+        widths[column] = min(widths[column], narrower)
+
+
+def _shared_database(rows: Sequence[Cells]) -> str:
+    """The one database of all events that name one."""
+    databases = {row.database for row in rows} - {""}
+    return databases.pop() if len(databases) == 1 else ""
 
 
 def _zone_names(rows: Sequence[Cells]) -> str:

@@ -12,14 +12,17 @@ from urllib.parse import parse_qsl, urlencode
 import click
 
 from dastream import line
+from dastream.aws.activity_stream import ActivityStreams
 from dastream.checkpoint import MemoryCheckpoints
 from dastream.cli.app import DONE, NOT_CLEAN
-from dastream.cli.cells import escape
+from dastream.cli.cells import counted, escape
 from dastream.cli.run import open_kms_unwrap
-from dastream.cli.show import JsonView, PlainView, open_console
+from dastream.cli.show import JsonView, PlainView, open_console, tell
 from dastream.cli.signals import stop_on_signals
 from dastream.cli.table import Table
+from dastream.clients import open_client
 from dastream.decode import Decoder
+from dastream.errors import ConfigError
 from dastream.event import Event
 from dastream.keys import STREAM_PREFIX, owner_of
 from dastream.keys import resource_id as stream_owner
@@ -40,6 +43,7 @@ _STARTS = ("trim_horizon", "latest")
     epilog="""\b
 Examples:
   dastream tail cluster-ABC
+  dastream tail my-cluster
   dastream tail aws-rds-das-db-ABC --start 15m
   dastream tail 'kinesis://aws-rds-das-cluster-ABC?region=eu-central-1' --json | jq .commandText
   dastream tail cluster-ABC --start trim_horizon --limit 1 --all""",
@@ -67,20 +71,21 @@ def command(
 ) -> int:
     """Show the events of a stream as they come. Nothing is stored and no progress is kept.
 
-    STREAM is a stream's name, a resource id (cluster-…, db-…) or a URL such as kinesis://NAME.
-    On a terminal the view is a table; elsewhere it is a line an event, as `dastream search`
-    prints it. A record that does not decode is told on standard error, and the exit code is
-    then 3. SIGINT and SIGTERM end the view.
+    STREAM is a stream's name, a resource id (cluster-…, db-…), a URL such as kinesis://NAME, or
+    the name or ARN of a cluster or an instance, whose stream RDS tells. On a terminal the view
+    is a table; elsewhere it is a line an event, as `dastream search` prints it. A record that
+    does not decode is told on standard error, and the exit code is then 3. SIGINT and SIGTERM
+    end the view.
     """
     settings = Settings.from_environment(
         os.environ, transforms="" if show_all else None, resource_id=resource_id
     )
     zone = UTC if utc else None
-    url = _source_url(stream, start, zone)
+    url = _source_url(stream, start, zone, has_owner=settings.resource_id is not None)
     with closing(open_source(url, limits=BatchLimits(flush_age_seconds_max=0))) as source:
         owner = owner_of(source.stream, settings.resource_id)
         decode = Decoder.from_settings(settings, open_kms_unwrap(settings, url))
-        click.echo(f"{source.stream}: waiting for events, ctrl-c ends", err=True)
+        tell(f"{source.stream}: reading {_extent(url)}, ctrl-c ends")
         view = ViewSink(_show(zone, as_json=as_json), limit=limit, on_limit=source.stop)
         transforms = open_transforms(settings.transforms)
         pipeline = Pipeline(
@@ -88,30 +93,53 @@ def command(
         )
         with stop_on_signals(pipeline.stop):
             counters = pipeline.run()
-    click.echo(_summary(view.shown, counters), err=True)
+    tell(_summary(view.shown, counters))
     return NOT_CLEAN if counters.dead_letters else DONE
 
 
-def _source_url(stream: str, start: str | None, zone: tzinfo | None) -> str:
+def _source_url(stream: str, start: str | None, zone: tzinfo | None, *, has_owner: bool) -> str:
     """The URL of what the user calls a stream, with where to start."""
-    if "://" in stream:
-        url = stream
-    else:
-        is_resource_id = stream_owner(STREAM_PREFIX + stream) is not None
-        url = f"kinesis://{STREAM_PREFIX if is_resource_id else ''}{stream}"
-    parts = split_url(url)
+    start = None if start is None else _start(start.lower(), zone)
+    if "://" not in stream:
+        stream = f"kinesis://{_stream_name(stream, has_owner=has_owner)}"
+    parts = split_url(stream)
     options = dict(parse_qsl(parts.query))
     if start is not None:
-        options["start"] = _start(start.lower(), zone)
+        options["start"] = start
     if parts.scheme == "kinesis":
         options.setdefault("start", "latest")
     return parts._replace(query=urlencode(options)).geturl()
+
+
+def _stream_name(named: str, *, has_owner: bool) -> str:
+    """The stream of a cluster or an instance; RDS is asked where neither name nor owner tell."""
+    if stream_owner(STREAM_PREFIX + named) is not None:
+        return STREAM_PREFIX + named
+    if has_owner or stream_owner(named) is not None:
+        return named
+    try:
+        status = ActivityStreams(open_client("rds")).status(named)
+    except ConfigError:
+        return named  # a stream of another name
+    if status.stream is None:
+        raise ConfigError(
+            f"tail: the activity stream of {escape(named)} is {status.status}",
+            hint="dastream stream start starts it",
+        )
+    return status.stream
 
 
 def _start(text: str, zone: tzinfo | None) -> str:
     if text in _STARTS:
         return text
     return parse_time(text, now=datetime.now(UTC), zone=zone).isoformat()
+
+
+def _extent(url: str) -> str:
+    """What is read, in words."""
+    start = dict(parse_qsl(split_url(url).query)).get("start")
+    named = {None: "it", "latest": "what comes from now on", "trim_horizon": "all that it holds"}
+    return named.get(start) or f"from {escape(str(start))} on"
 
 
 def _show(zone: tzinfo | None, *, as_json: bool) -> Callable[[Event], None]:
@@ -167,6 +195,10 @@ def _dead_letter(letter: DeadLetter) -> str:
 
 
 def _summary(shown: int, counters: Counters) -> str:
-    dropped = ", ".join(f"{count:,} by {name}" for name, count in counters.dropped.items())
-    letters = counters.dead_letters.total()
-    return f"{shown:,} events shown, {letters:,} dead letters; dropped: {dropped or 'none'}"
+    """One line; nothing that is zero, but for the events."""
+    parts = [f"{counted(shown, 'event')} shown"]
+    if letters := counters.dead_letters.total():
+        parts.append(counted(letters, "dead letter"))
+    if dropped := ", ".join(f"{count:,} by {name}" for name, count in counters.dropped.items()):
+        parts.append(f"dropped: {dropped}")
+    return " · ".join(parts)

@@ -27,7 +27,14 @@ from dastream.format.engines import ENGINES, common
 from dastream.record import Position
 from dastream.storage import Storage, StoredObject
 
-__all__ = ["DamageError", "DeliveredObject", "read_event", "read_lines", "recognise"]
+__all__ = [
+    "DamageError",
+    "DeliveredObject",
+    "is_dead_letter",
+    "read_event",
+    "read_lines",
+    "recognise",
+]
 
 OBJECT_BYTES_MAX = 1 << 30
 """Compressed size. Firehose buffers up to 128 MiB; a lake's object is smaller."""
@@ -46,7 +53,8 @@ _MICROSECOND = timedelta(microseconds=1)
 
 _DAY_FOLDER = re.compile(r"day=(\d{4}-\d\d-\d\d)", re.ASCII)
 _HOUR_FOLDERS = re.compile(r"(\d{4})/(\d\d)/(\d\d)/(\d\d)", re.ASCII)
-_OTHER_FOLDERS = frozenset({"dead-letter", "processing-failed", "findings", "digests"})
+_DEAD_LETTER_FOLDERS = frozenset({"dead-letter", "processing-failed"})
+_OTHER_FOLDERS = _DEAD_LETTER_FOLDERS | {"findings", "digests"}
 _OTHER_NAME = re.compile(r"[._].*|.*\.(?!(?:gz|json|jsonl|ndjson)$)[A-Za-z0-9]{1,8}", re.DOTALL)
 
 
@@ -73,6 +81,12 @@ def recognise(stored: StoredObject) -> DeliveredObject | None:
     except ValueError:  # 2026/13/01/00 is no hour
         return None
     return DeliveredObject(*stored, *span) if span else None
+
+
+def is_dead_letter(stored: StoredObject) -> bool:
+    """Whether a stored object holds dead letters, the lake's or Firehose's."""
+    folders = stored.key.split("/")[:-1]
+    return not _DEAD_LETTER_FOLDERS.isdisjoint(folders)
 
 
 def _is_other_folder(folder: str) -> bool:

@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 from dastream.event import Event
 from dastream.lake.matching import Query, may_match
+from dastream.lake.order import Held, Match, Place, place
 from dastream.lake.reader import (
     DamageError,
     DeliveredObject,
+    is_dead_letter,
     read_event,
     read_lines,
     recognise,
@@ -28,16 +30,11 @@ EARLY_US_MAX = 3600 * 1_000_000
 """How far an event's time may lie after its folder. The database's clock is not Kinesis', and
 Firehose goes on filling an object for up to 15 minutes after the hour that it is named by."""
 
+HELD_BYTES_MAX = 64 << 20
+"""Lines that are held until they are in order; with what they decode to about 300 MB."""
+
 IDS_MAX = 1_000_000
 """Event ids remembered, so that an event is shown once; they take about 150 MB."""
-
-
-class Match(NamedTuple):
-    """An event that was found, the line that holds it, and its time (else its arrival's)."""
-
-    event: Event
-    line: bytes
-    time_us: int | None
 
 
 class Damage(NamedTuple):
@@ -56,13 +53,16 @@ class Damage(NamedTuple):
 class Counts:
     """What a search went through.
 
-    `objects` are the delivered ones, `others` were left alone; the records of all objects
-    arrived between `oldest_us` and `newest_us`. `is_cut` tells that there may be more matches
-    than the limit let through.
+    `objects` are the delivered ones, `dead_letters` and `others` were left alone; the records of
+    all objects arrived between `oldest_us` and `newest_us`. `objects_older` could only hold
+    matches older than the newest, which filled the limit. `is_in_order` is False when matches
+    came late, or were more than can wait.
     """
 
     objects: int = 0
     objects_read: int = 0
+    objects_older: int = 0
+    dead_letters: int = 0
     others: int = 0
     oldest_us: int | None = None
     newest_us: int | None = None
@@ -70,16 +70,17 @@ class Counts:
     matched: int = 0
     duplicates: int = 0
     damages: int = 0
-    is_cut: bool = False
+    is_in_order: bool = True
 
 
 class Search:
     """One search, to be iterated over once; its `counts` grow while it runs.
 
-    Without a `limit` the matches come as they are found, by the day or hour of their arrival.
-    With one they are the newest, at most `limit`, in the order of their times, and objects that
-    can only hold older ones are not read. What cannot be read is told to `on_damage`, and the
-    rest goes on. Raises ServiceError if the storage fails.
+    Matches come in the order in which the database logged them (`dastream.lake.order`), as soon
+    as nothing can come before them, or when more than `HELD_BYTES_MAX` of lines would wait. With
+    a `limit` they are the newest, at most `limit`, and objects that can only hold older ones are
+    not read. What cannot be read is told to `on_damage`, and the rest goes on. Raises
+    ServiceError if the storage fails.
     """
 
     def __init__(
@@ -101,23 +102,23 @@ class Search:
     def __iter__(self) -> Iterator[Match]:
         items = self._items()
         if self._limit is None:
-            for item in items:
-                yield from self._matches(item)
+            yield from self._all(items)
         else:
             yield from self._newest(items, self._limit)
 
     def _items(self) -> list[DeliveredObject]:
-        """The objects to read, oldest first."""
+        """The objects to read."""
         items = []
         for stored in self._storage.list():
             item = recognise(stored)
             if item is None:
-                self.counts.others += 1
+                self.counts.dead_letters += is_dead_letter(stored)
+                self.counts.others += not is_dead_letter(stored)
                 continue
             self._count(item)
             if self._query.reaches(item.from_us - LATE_US_MAX, item.until_us + EARLY_US_MAX):
                 items.append(item)
-        return sorted(items, key=lambda item: (item.until_us, item.key))
+        return items
 
     def _count(self, item: DeliveredObject) -> None:
         counts = self.counts
@@ -127,19 +128,32 @@ class Search:
         if counts.newest_us is None or item.until_us > counts.newest_us:
             counts.newest_us = item.until_us
 
+    def _all(self, items: list[DeliveredObject]) -> Iterator[Match]:
+        """From the oldest object on; what is held is let go when no object can come before it."""
+        held = Held(HELD_BYTES_MAX)
+        for item in sorted(items, key=lambda item: (item.from_us, item.key)):
+            yield from held.before(item.from_us - LATE_US_MAX)
+            for match in self._matches(item):
+                yield from held.push(match)
+        yield from held.rest()
+        self.counts.is_in_order = held.is_in_order
+
     def _newest(self, items: list[DeliveredObject], limit: int) -> list[Match]:
         """From the newest object back; a heap holds the newest matches so far, oldest first."""
-        newest: list[tuple[int, int, int, Match]] = []
+        newest: list[tuple[Place, int, int, Match]] = []
+        items.sort(key=lambda item: (item.until_us, item.key))
         for index in reversed(range(len(items))):
-            if len(newest) == limit and newest[0][0] >= items[index].until_us + EARLY_US_MAX:
-                self.counts.is_cut = True
+            if (
+                len(newest) == limit
+                and newest[0][0].logged_us >= items[index].until_us + EARLY_US_MAX
+            ):
+                self.counts.objects_older = index + 1
                 break
             for number, match in enumerate(self._matches(items[index])):
-                # Equal times keep the order of objects and lines.
-                heapq.heappush(newest, (match.time_us or 0, index, number, match))
+                # Equal places keep the order of objects and lines.
+                heapq.heappush(newest, (place(match), index, number, match))
                 if len(newest) > limit:
                     heapq.heappop(newest)
-                    self.counts.is_cut = True
         return [match for *_, match in sorted(newest)]
 
     def _matches(self, item: DeliveredObject) -> Iterator[Match]:
