@@ -152,7 +152,7 @@ def test_directory_that_cannot_be_read_is_a_service_error(tmp_path):
         lambda: list(storage.list()),
         lambda: storage.get("a"),
     ):
-        with pytest.raises(ServiceError, match=r"storage: cannot \w+ a file \(") as caught:
+        with pytest.raises(ServiceError, match=r"storage: cannot \w+ .* \(") as caught:
             failing()
         assert caught.value.hint
 
@@ -160,7 +160,7 @@ def test_directory_that_cannot_be_read_is_a_service_error(tmp_path):
 def test_file_whose_size_cannot_be_read_is_a_service_error(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
 
-    with pytest.raises(ServiceError, match="storage: cannot list a file"):
+    with pytest.raises(ServiceError, match="storage: cannot list "):
         list(FileStorage(tmp_path).list())
 
 

@@ -31,6 +31,17 @@ class CallError(Exception):
         self.code = code
 
 
+_NO_CREDENTIALS = frozenset(
+    {
+        "CredentialRetrievalError",
+        "NoCredentialsError",
+        "PartialCredentialsError",
+        "SSOTokenLoadError",
+        "TokenRetrievalError",
+        "UnauthorizedSSOTokenError",
+    }
+)
+
 _LOGGERS_OF_BODIES = ("botocore.endpoint", "botocore.hooks", "botocore.parsers")
 """They log requests and replies whole at debug level: data keys, and the text of events."""
 
@@ -69,14 +80,15 @@ def open_client(service: str, *, region: str | None = None) -> Any:
         region = region or os.environ.get("AWS_REGION")
         return boto3.client(service, region_name=region, config=config)
     except (BotoCoreError, ValueError) as error:
-        raise ConfigError(
-            f"aws: no client for {service} ({type(error).__name__})",
-            hint="set AWS_REGION (or ?region= in the URL), and credentials as for the aws command",
-        ) from None
+        reason = type(error).__name__
+        hint = "check AWS_PROFILE, AWS_ENDPOINT_URL and the files in ~/.aws"
+        if reason == "NoRegionError":
+            hint = "set AWS_REGION, or ?region= in the URL"
+        raise ConfigError(f"aws: no client for {service} ({reason})", hint=hint) from None
 
 
 def call(operation: Callable[..., Any], **arguments: Any) -> Any:
-    """The answer of a client's operation. Raises CallError."""
+    """The answer of a client's operation. Raises CallError; ConfigError without credentials."""
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
 
     try:
@@ -84,4 +96,11 @@ def call(operation: Callable[..., Any], **arguments: Any) -> Any:
     except ClientError as error:
         raise CallError(error.response["Error"]["Code"]) from None
     except BotoCoreError as error:
-        raise CallError(type(error).__name__) from None
+        reason = type(error).__name__
+        if reason in _NO_CREDENTIALS:
+            raise ConfigError(
+                f"aws: no credentials ({reason})",
+                hint="set them as for the aws command: a profile, a role, or AWS_ACCESS_KEY_ID "
+                "and AWS_SECRET_ACCESS_KEY",
+            ) from None
+        raise CallError(reason) from None

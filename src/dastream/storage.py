@@ -247,8 +247,9 @@ def _size(entry: os.DirEntry[str]) -> int | None:
 
 
 def _file_error(step: str, error: OSError) -> ServiceError:
+    place = f" {error.filename}" if error.filename else " a file"
     return ServiceError(
-        f"storage: cannot {step} a file ({error.strerror})",
+        f"storage: cannot {step}{place} ({error.strerror})",
         hint="check the disk's free space and the owner of the directory",
     )
 
@@ -277,7 +278,7 @@ class S3Storage:
                 if error.code == "PreconditionFailed":
                     return False
                 if error.code != "ConditionalRequestConflict":
-                    raise _s3_error("write", error) from None
+                    raise _s3_error("write", self._bucket, error) from None
             else:
                 return True
         raise ServiceError(
@@ -298,7 +299,7 @@ class S3Storage:
                 return None
             if error.code == "InvalidRange":
                 return b""  # an empty object has not even a first byte
-            raise _s3_error("read", error) from None
+            raise _s3_error("read", self._bucket, error) from None
         return data
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
@@ -308,7 +309,7 @@ class S3Storage:
             try:
                 page = call(self._client.list_objects_v2, **request)
             except CallError as error:
-                raise _s3_error("list", error) from None
+                raise _s3_error("list", self._bucket, error) from None
             for item in page.get("Contents", ()):
                 yield StoredObject(item["Key"].removeprefix(self._prefix), item["Size"])
             if not page["IsTruncated"]:
@@ -330,7 +331,7 @@ def _wait_seconds(conflicts: int) -> float:
     return random.uniform(longest / 2, longest)  # noqa: S311 - spreads writers, guards nothing
 
 
-def _s3_error(step: str, error: CallError) -> ServiceError:
+def _s3_error(step: str, bucket: str, error: CallError) -> ServiceError:
     hint = "check the bucket's name and region, and what this role may do there"
     if error.code == "AccessDenied" and step != "write":
         # S3 API reference, GetObject: without s3:ListBucket a missing object is 403, not 404.
@@ -338,4 +339,4 @@ def _s3_error(step: str, error: CallError) -> ServiceError:
             "allow s3:GetObject on the objects and s3:ListBucket on the bucket: without the "
             "latter S3 denies access to what is not there"
         )
-    return ServiceError(f"s3: cannot {step} an object ({error.code})", hint=hint)
+    return ServiceError(f"s3: cannot {step} in {bucket} ({error.code})", hint=hint)

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dastream.activity import redact as redact_module
 from dastream.activity.credentials import is_suspicious
+from dastream.activity.log_row import bound_values
 from dastream.activity.redact import (
     MASK,
     SecretFunctions,
@@ -62,6 +64,21 @@ SET_DIRECTLY = {
     "UPDATE pg_authid SET rolpassword = 'hunter2'": "UPDATE pg_authid",
     "SELECT 'SCRAM-SHA-256$4096:hunter2'": "SELECT",
     f"ALTER TABLE t SET (x = md5{'0a' * 16})": "ALTER TABLE t SET (x =",
+    "CREATE USR d WITH PASSWORD 'hunter2'": "CREATE USR d WITH PASSWORD",
+    "CREAT USER d WITH PASSWORD 'hunter2'": "CREAT USER d WITH PASSWORD",
+    "ALTR ROLE d WITH ENCRYPTED PASSWORD U&'hunter2'": "ALTR ROLE d WITH ENCRYPTED PASSWORD",
+    "ALTER d WITH PASSWORD 'hunter2'": "ALTER d WITH PASSWORD",
+    'CREATE USR d WITH PASSWORD "hunter2"': "CREATE USR d WITH PASSWORD",
+    "CREATE USR d WITH PASSWORD hunter2": "CREATE USR d WITH PASSWORD",
+    "CREATE LOGIN d WITH PASSWORD = 'hunter2'": "CREATE LOGIN d WITH PASSWORD",
+    "CREATE LOGIN d WITH PASSWORD = N'hunter2'": "CREATE LOGIN d WITH PASSWORD",
+    "CREAT USER d PASSWORD U&'hunter2'": "CREAT USER d PASSWORD",
+    'CREATE USER d WITH PASSWRD "hunter2"': "CREATE USER d WITH PASSWRD",
+    'ALTER ROLE "d" WITH "hunter2"': 'ALTER ROLE "d" WITH',
+    "UPDATE pg_shadow SET passwd = 'hunter2'": "UPDATE pg_shadow",
+    "/* new pw hunter2 */ ALTER USER d PASSWORD 'hunter2'": "",
+    "SELECT 1; -- hunter2\nALTER USER d PASSWORD 'hunter2'": "SELECT 1;",
+    "ALTER USER d /* hunter2 */ PASSWORD 'hunter2'": "ALTER USER d",
 }
 
 PUT_TOGETHER = {
@@ -95,6 +112,20 @@ PUT_TOGETHER = {
     "/* ALTER ROLE x PASSWORD 'hunter2' */ SELECT 1": "",
     "-- password=hunter2\nSELECT 1": "",
     "INSERT INTO t (b) VALUES ('it\\'s a password', 'hunter2')": "INSERT INTO t",
+    "SELECT dblink_connect($€$host=h password=hunter2$€$)": "SELECT dblink_connect",
+    "SELECT f('host=h pass'\n'word=hunter2')": "SELECT f",
+    "SELECT f('host=h pass' -- and\n 'word=' /* on */\n 'hunter2')": "SELECT f",
+    "DO $$ BEGIN EXECUTE reverse('''2retnuh'' DROWSSAP x RESU RETLA'); END $$": "DO",
+    "DO $$ BEGIN EXECUTE ( translate('4LT3R hunter2', '43', 'AE')); END $$": "DO",
+    "DO $$ BEGIN EXECUTE convert_from(decode('QUxURVIg', 'base64'), 'UTF8'); END $$": "DO",
+    "DO $$ BEGIN EXECUTE 'AL' || reverse('hunter2 RET'); END $$": "DO",
+    "DO $$ DECLARE s text := reverse('hunter2'); BEGIN EXECUTE s; END $$": "DO",
+    "BEGIN; DO 'BEGIN EXECUTE reverse(''hunter2''); END'": "BEGIN; DO",
+    "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS 'BEGIN EXECUTE chr(65)||''x''; END'": (
+        "CREATE FUNCTION f"
+    ),
+    "COPY t FROM PROGRAM 'curl -u u:hunter2 https://h'": "COPY t FROM PROGRAM",
+    "COPY t FROM PROGRAM 'curl https://u:hunter2@h/'": "COPY t FROM PROGRAM",
 }
 
 KEPT = [
@@ -120,6 +151,22 @@ KEPT = [
     "SELECT md5('x'), '\\x6162', E'a\\nb', 'it\\'s'",
     "CREATE SUBSCRIPTION s CONNECTION 'host=h' PUBLICATION p",
     "SELECT 'postgres: a database'",
+    "WITH password AS (SELECT 1) SELECT * FROM password",
+    "WITH passwords (id) AS (SELECT 1) SELECT 'x' FROM passwords",
+    "INSERT INTO passwords(id) VALUES ('x')",
+    'CREATE ROLE "a b" IN ROLE "r", "s" ADMIN "t"',
+    'ALTER ROLE "a b" IN DATABASE "d" SET search_path TO "x"',
+    'ALTER USER "a" RENAME TO "b"',
+    'CREATE USER MAPPING FOR "a" SERVER "s"',
+    "SELECT * FROM pg_shadow WHERE usename = 'x'",
+    "/* a comment */ CREATE ROLE x LOGIN",
+    "SELECT 'a', 'b' -- host=h pass\n, 'word'",
+    "DO $$ BEGIN EXECUTE 'CREATE TABLE ' || quote_ident('x'); END $$",
+    "DO $$ BEGIN EXECUTE s; END $$",
+    "CREATE TRIGGER t AFTER INSERT ON a FOR EACH ROW EXECUTE FUNCTION f('x')",
+    "GRANT EXECUTE ON FUNCTION f TO x",
+    "EXECUTE p('x')",
+    "COPY t FROM PROGRAM 'curl https://h/a:b'",
 ]
 
 
@@ -204,6 +251,15 @@ def test_a_message_is_masked_if_it_quotes_a_credential():
     assert redact_message(login) == login
 
 
+@pytest.mark.parametrize(
+    "message", ['program "curl -u u:x h" failed', 'could not execute command "x": No such file']
+)
+def test_a_message_that_quotes_a_program_is_masked_but_not_its_statement(message):
+    assert redact_message(message) == MASK
+    sql = "COPY t FROM PROGRAM 'x'"
+    assert redact_statement(sql, [], message).text == sql
+
+
 def test_a_statement_is_cut_for_what_runs_inside_it():
     inside = "SQL statement \"ALTER ROLE x PASSWORD 'hunter2'\""
     redacted = redact_statement("SELECT f($1, 'hunter2')", ["hunter2"], None, inside)
@@ -217,6 +273,45 @@ def test_a_function_that_sets_a_credential_is_known_by_its_calls():
     assert functions.are_called("SELECT app.grant_login('hunter2')")
     assert functions.are_called("SELECT \"Grant_Login\" ('hunter2')")
     assert not functions.are_called("SELECT * FROM grant_login")
+
+
+@pytest.mark.parametrize(
+    ("made", "call"),
+    [
+        ("/* c */ CREATE /* c */ FUNCTION f(p text)", "SELECT f('x')"),
+        ("BEGIN; CREATE FUNCTION f(p text); COMMIT", "SELECT f('x')"),
+        ("CREATE FUNCTION public . f (p text)", "SELECT public\n.\nf('x')"),
+        ('CREATE FUNCTION "my func"(p text)', "SELECT public.\"my func\" ('x')"),
+        ('CREATE FUNCTION "my ""func"(p text)', 'CALL "my ""func"($1)'),
+        ("CREATE FUNCTION f€$(p text)", "SELECT f€$('x')"),
+        ("CREATE FUNCTION f(p text)", "SELECT f /* c */ -- c\n ('x')"),
+        ("CREATE FUNCTION f(p text)", "SELECT U&\"\\0066\"('x')"),
+        ("CREATE FUNCTION f(p text)", "ALTER FUNCTION f RENAME TO g"),
+        ("CREATE FUNCTION f(p text)", "DO $$ BEGIN EXECUTE 'SELECT f /**/ (''x'')'; END $$"),
+        ("ALTER FUNCTION f(text) RENAME TO g", "SELECT g('x')"),
+        ("DO $$ BEGIN EXECUTE 'CREATE FUNCTION f(p text)'; END $$", "SELECT f('x')"),
+        ("PREPARE p AS SELECT f($1)", "EXECUTE p('x', 1)"),
+        ("PREPARE p (text) AS SELECT f($1)", "EXPLAIN EXECUTE p ('x')"),
+        ("CREATE TRIGGER t AFTER INSERT ON s.a EXECUTE FUNCTION f()", "INSERT INTO a VALUES ('x')"),
+        ("CREATE TRIGGER t AFTER INSERT ON a EXECUTE FUNCTION f()", 'COPY "a" FROM STDIN'),
+    ],
+)
+def test_what_sets_a_credential_is_known_however_it_is_spelled(made, call):
+    functions = SecretFunctions()
+    functions.learn(made)
+    assert functions.are_called(call)
+    assert not functions.are_called("SELECT f, g, p FROM a WHERE h('x')")
+
+
+def test_too_many_functions_make_every_call_a_secret(monkeypatch):
+    monkeypatch.setattr(redact_module, "FUNCTIONS_MAX", 2)
+    functions = SecretFunctions()
+    functions.learn("CREATE FUNCTION a(p text)")
+    assert not functions.are_called("SELECT c('x')")
+    functions.learn("CREATE FUNCTION b(p text)")
+    functions.learn("CREATE FUNCTION c(p text)")
+    assert functions.are_called("SELECT c('x')")
+    assert not functions.are_called("SELECT c FROM a")
 
 
 def test_a_mask_in_the_text_of_a_client_hides_nothing():
@@ -249,14 +344,34 @@ def test_ordinary_statements_are_passed_over_at_once():
         "options ",
         "\\x41",
         "md5",
+        'portal "',
+        '\nportal "',
+        "\nunnamed portal with parameters",
+        "'pass'\n",
+        "with password ",
+        "with encrypted ",
+        "execute (",
+        "program 'x -u ",
+        "://",
+        "create function ",
+        "a",
+        "a.",
+        'a"."',
+        "prepare ",
     ],
 )
 def test_time_grows_with_the_length_and_no_faster(piece):
+    functions = SecretFunctions()
+    functions.learn("create function f()")
+
     def seconds(repeats):
         text = "create role password " + piece * repeats + " password"
         began = time.process_time()
         redact(text)
         redact_values(text[21:], [text])
+        functions.are_called(text)
+        SecretFunctions().learn(text)
+        bound_values(text)
         return time.process_time() - began
 
     repeats = 40_000 // len(piece)

@@ -95,6 +95,8 @@ def test_line_that_does_not_decode_is_told_and_the_rest_goes_on(
         "error: line 1: EnvelopeError: envelope: not a JSON object",
         "error: line 3: DecryptError: message key: does not open under this data key",
         "error: line 4: PayloadError: payload: not gzip, or damaged",
+        "hint: a line is the data of one record as JSON; `aws kinesis get-records` prints it in "
+        "base64, which is to be decoded first",
     ]
 
 

@@ -192,7 +192,7 @@ def test_stream_that_is_not_there_ends_with_1(aws, lake, state, capsys):
     assert run_app([*missing, "--state", state]) == 1
 
     assert capsys.readouterr().err.splitlines()[-2:] == [
-        "error: kinesis: no such stream",
+        "error: kinesis: there is no stream aws-rds-das-cluster-NONE here",
         "hint: check the name and the region; an activity stream that was stopped is deleted",
     ]
 
@@ -201,7 +201,7 @@ def test_sink_that_fails_ends_with_1_and_the_next_run_delivers(stream, lake, sta
     stream.put_statements(range(3))
 
     assert run_once(stream, "s3://not-there-yet", state) == 1
-    assert "error: s3: cannot read an object (NoSuchBucket)" in capsys.readouterr().err
+    assert "error: s3: cannot read in not-there-yet (NoSuchBucket)" in capsys.readouterr().err
 
     aws.client("s3").create_bucket(Bucket="not-there-yet")
     assert run_once(stream, "s3://not-there-yet", state) == 0

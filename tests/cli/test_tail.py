@@ -207,7 +207,7 @@ def test_wrong_usage_is_exit_code_2(aws, arguments):
 def test_a_stream_that_is_not_there_is_exit_code_1(aws, tail):
     code, _, err = tail(stream="cluster-NOSUCH")
     assert code == 1
-    assert "no such stream" in err
+    assert "there is no stream" in err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -18,6 +18,7 @@ import pytest
 from dastream.errors import ConfigError, ServiceError
 from dastream.local import postgres, postgres_programs, processes
 from dastream.local.postgres import PostgresServer
+from dastream.local.unprivileged import Account
 
 MODES = {"pgaudit": "pgaudit", "embedded": "statements", "debian": "statements"}
 IS_ROOT = os.geteuid() == 0
@@ -45,12 +46,17 @@ def query(server, sql, **login):
 
 def processes_of(server):
     """The postmaster and its children, by their command line and by their parent."""
+    return [child for pid in named(server.directory) for child in (pid, *processes.children(pid))]
+
+
+def named(directory):
+    """The processes whose command line names the directory."""
     found = []
-    for directory in Path("/proc").glob("[0-9]*"):
+    for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if str(server.directory).encode() in (directory / "cmdline").read_bytes():
-                found.append(int(directory.name))
-    return [child for pid in found for child in (pid, *processes.children(pid))]
+            if str(directory).encode() in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+    return found
 
 
 def test_it_says_which_server_it_is_and_is_that(server):
@@ -76,9 +82,21 @@ def test_it_runs_unprivileged_in_a_private_directory(server):
     owner = server.directory.stat()
     assert owner.st_mode & 0o777 == 0o700
     assert server.log_directory.stat().st_mode & 0o077 == 0
-    assert {Path(f"/proc/{pid}").stat().st_uid for pid in processes_of(server)} == {owner.st_uid}
+    owners = set()
+    for pid in processes_of(server):
+        with contextlib.suppress(FileNotFoundError):  # a worker that has ended meanwhile
+            owners.add(Path(f"/proc/{pid}").stat().st_uid)
+    assert owners == {owner.st_uid}
     assert owner.st_uid != 0
-    assert not (server.directory / "password").exists()
+    if IS_ROOT:
+        assert owner.st_uid == pwd.getpwnam("nobody").pw_uid, "user postgres owns real clusters"
+
+
+def test_nothing_of_ours_is_written_where_the_server_can_put_links(server):
+    below = [path for path in server.directory.rglob("*") if not path.is_symlink()]
+    assert {path.lstat().st_uid for path in below} == {server.directory.stat().st_uid}
+    assert [path.name for path in below if path.name in ("password", "startup")] == []
+    assert not [p for p in below if p.is_file() and server.password.encode() in p.read_bytes()]
 
 
 def test_its_log_is_ours_to_read_and_in_utc(server):
@@ -129,6 +147,54 @@ def test_a_server_that_does_not_stop_is_killed(monkeypatch):
         os.kill(postmaster, signal.SIGSTOP)
     assert not server.directory.exists()
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+
+
+ORPHAN = """
+import os, signal, sys
+from dastream.local.postgres import PostgresServer
+server = PostgresServer()
+server.start()
+print(server.directory, flush=True)
+os.kill(os.getpid(), int(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_it_goes_with_a_process_that_is_killed(number):
+    result = subprocess.run(
+        [sys.executable, "-c", ORPHAN, str(int(number))], capture_output=True, check=False
+    )
+    assert result.returncode == -number, result.stderr
+    directory = Path(result.stdout.decode().strip())
+    assert directory.name.startswith("dastream-postgres-")
+    wait_until_gone(directory)
+
+
+def test_signals_of_the_terminal_do_not_end_the_watchdog(tmp_path):
+    directory = tmp_path / "server"
+    directory.mkdir()
+    (directory / "log").write_text("plaintext")
+    sleeper = subprocess.Popen(["sleep", "60"])
+    watchdog = processes.Watchdog(directory, Account("we"))
+    watchdog.watch(sleeper.pid)
+    time.sleep(0.1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        watchdog._process.send_signal(number)
+    time.sleep(0.1)
+    assert watchdog._process.poll() is None
+    assert directory.exists()
+    os.close(watchdog._life)
+    watchdog._process.wait(10)
+    assert sleeper.wait(10) != 0
+    assert not directory.exists()
+
+
+def wait_until_gone(directory):
+    """Neither the directory nor a process with its name."""
+    deadline = time.monotonic() + 10
+    while directory.exists() or named(directory):
+        assert time.monotonic() < deadline, named(directory)
+        time.sleep(0.05)
 
 
 def test_two_servers_run_side_by_side():
@@ -188,6 +254,8 @@ def test_a_bundled_server_out_of_the_users_reach_is_copied(monkeypatch, tmp_path
     with PostgresServer(flavour="embedded") as server:
         assert query(server, "SELECT 1") == 1
         assert (server.directory / "server").exists()
+        nobody = server.directory.stat().st_uid
+        assert {p.stat().st_uid for p in (server.directory / "server").rglob("*")} == {nobody}
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="this whole file runs as an ordinary user then")

@@ -17,27 +17,41 @@ __all__ = ["find_credential", "first_value", "is_suspicious"]
 NESTING_MAX = 4
 """Literals within literals that are looked into; what lies deeper is taken for a secret."""
 
+_COMMENTS = ("--", "/*")
 _KEPT = (string.ascii_letters + string.digits + ":").encode()
 _SQUEEZE = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
 _DROPPED = bytes(byte for byte in range(256) if byte not in _KEPT)
 _HINTS = re.compile(
-    rb"pass(?:w|phrase)|pwd|scramsha|md5|postgres(?:ql)?:|identifiedby|pgauthid|uescape"
+    rb"pass(?:w|phrase)|pwd|scramsha|md5|postgres(?:ql)?:|identifiedby|pgauthid|pgshadow|uescape"
+    rb"|execute|program"
     rb"|(?:create|alter)(?:role|user|group)"
 )
 
 _SECRET = re.compile(r"passw(?:or)?d|passphrase|pwd")
 _ROLE = re.compile(r"\b(?:create|alter)\s+(?:role|user|group)\b(?!\s+mapping\b)")
 _USER_MAPPING = re.compile(r"\b(?:create|alter)\s+user\s+mapping\b")
-# Literals of a role's statement that are no secrets: `VALID UNTIL '…'` and `SET name = '…'`.
-_LITERAL = re.compile(r"\b(?:until|set\s+[\w.]+\s*(?:=|\bto\b))\s*'|'")
+# Literals of a role's statement that are no secrets (`VALID UNTIL '…'` and `SET name = '…'`),
+# and quoted identifiers that stand where a name has to. What else is quoted may be a secret.
+_LITERAL = re.compile(
+    r"\b(?:until|set\s+[\w.]+\s*(?:=|\bto\b))\s*'"
+    r"|(?:\b(?:admin|database|for|from|group|reset|role|server|set|to|user)\b|,)\s*\"|['\"]"
+)
 _SETTING = re.compile(r"(?:\A|;)\s*(?:set|alter\s+(?:system|database))\b")
-# A name with the keyword in it that a literal or `=>` follows, or that is called.
-_OPERAND = re.compile(r"((?:passw(?:or)?d|passphrase|pwd)\w{0,64})(?:\s*(?:'|=>|:=)|\()")
+# A name with the keyword in it that a literal or `=>` follows, or that is called. The columns of
+# a relation follow in parentheses too.
+_OPERAND = re.compile(
+    r"((?:passw(?:or)?d|passphrase|pwd)\w{0,64})(?:\s*(?:(?:[bnx]|u&)?'|=>|:=)|(\())"
+)
 _RELATION = re.compile(
     r"\b(?:copy|exists|from|into|join|on|references|table|update|view|with)\s+[\w.]*\Z"
 )
+# `WITH password …` where it does not name a query, as in a role's statement that is misspelled.
+_OPTION = re.compile(
+    r"\bwith\s++(?:(?:un)?encrypted\s++)?((?:passw(?:or)?d|passphrase|pwd)\w*+)"
+    r"(?!\s*+(?:\(|as\b|\Z|[;)]))"
+)
 _IDENTIFIED_BY = re.compile(r"\bidentified\s+by\b")
-_ROLE_CATALOGUE = re.compile(r"\bpg_authid\b|rolpassword")
+_ROLE_CATALOGUE = re.compile(r"\bpg_(?:authid|shadow)\b|rolpassword")
 _CHANGE = re.compile(r"\b(?:insert|update|merge|copy)\b")
 _VERIFIER = re.compile(r"scram-sha-256\$|\bmd5[0-9a-f]{32}\b")
 _CODE_BODY = re.compile(r"\s*(?:do|create\s+(?:or\s+replace\s+)?(?:function|procedure))\b")
@@ -46,6 +60,20 @@ _CODE_BODY = re.compile(r"\s*(?:do|create\s+(?:or\s+replace\s+)?(?:function|proc
 _INNER = re.compile(r"(?:passw(?:or)?d|passphrase|pwd)(?:\s*=|\s+(?:['%$]|e'|u&|\Z))")
 _MADE_ROLE = re.compile(r"(?:create|alter)(?:role|user|group)")
 _EXECUTE = re.compile(r"\bexecute\b")
+_BODY = re.compile(r"\b(?:do|create\s+(?:or\s+replace\s+)?(?:function|procedure))\b")
+# EXECUTE of what does not begin with a literal; triggers and grants have the word too.
+_COMPUTED = re.compile(
+    r"\bexecute\b\s*+(?:\(\s*+)*+(?!(?:u&)?'|format\s*+\(\s*+'|function\b|procedure\b|on\b)"
+)
+# Functions of PostgreSQL and pgcrypto that make a text of one that cannot be read as such.
+_DECODING = re.compile(
+    r"\b(?:array_to_string|chr|convert|convert_from|decode|left|overlay|regexp_replace|replace"
+    r"|reverse|right|split_part|string_agg|substr|substring|translate|unistr|\w{0,64}decrypt\w*+)"
+    r"\s*+\("
+)
+# A login for something else, in what COPY … PROGRAM runs.
+_PROGRAM = re.compile(r"\bprogram\s++(?:u&)?'")
+_LOGIN = re.compile(r"(?:^|\s)(?:-u|--(?:proxy-)?user)[\s=]*+[^\s:]++:\S|://[^\s/:@]*+:[^\s/@]++@")
 _URI = re.compile(r"postgres(?:ql)?://")
 _CONNECTS = re.compile(r"dblink|conninfo|\bconnection\b|\bserver\b|\bset_config\b")
 _ESCAPE = re.compile(
@@ -60,7 +88,11 @@ def is_suspicious(text: str) -> bool:
     """Whether the text needs a closer look. Cheap, because every statement is asked."""
     if "\\" in text:
         return True
-    return _HINTS.search(_squeezed(text)) is not None
+    if _HINTS.search(_squeezed(text)) is not None:
+        return True
+    # A comment may part what the literals around it put together.
+    has_comment = "--" in text or "/*" in text
+    return has_comment and _HINTS.search(_squeezed(_uncommented(text))) is not None
 
 
 def find_credential(sql: str) -> int | None:
@@ -79,6 +111,15 @@ def _squeezed(text: str) -> bytes:
     return text.encode(errors="replace").translate(_SQUEEZE, _DROPPED)
 
 
+def _uncommented(text: str) -> str:
+    parts, at = [], 0
+    for one in opaque(text):
+        if one.quote in _COMMENTS:
+            parts.append(text[at : one.start])
+            at = one.end
+    return "".join((*parts, text[at:]))
+
+
 def _cut(sql: str, depth: int = 0) -> int | None:
     if depth > NESTING_MAX:
         return 0
@@ -90,6 +131,8 @@ def _cut(sql: str, depth: int = 0) -> int | None:
         or (cuts and _is_spoken_of(texts, min(cuts)))
     ):
         cuts.append(first_value(sql))
+    if cuts:
+        cuts += (one.start for one in texts if one.quote in _COMMENTS)
     return min(cuts, default=None)
 
 
@@ -106,9 +149,7 @@ def _direct_cuts(lower: str, code: str) -> Iterator[int]:
         yield from _subscription_cut(code)
     if setting := _SETTING.search(code):
         yield from _setting_cuts(lower, setting.end())
-    for operand in _OPERAND.finditer(code):
-        if not _RELATION.search(code[max(operand.start() - 128, 0) : operand.start()]):
-            yield operand.end(1)
+    yield from _operand_cuts(code)
     if identified := _IDENTIFIED_BY.search(code):
         yield identified.end()
     if (catalogue := _ROLE_CATALOGUE.search(lower)) and _CHANGE.search(code):
@@ -124,12 +165,12 @@ def _keyword_end(keyword: str, text: str, start: int) -> Iterator[int]:
 
 
 def _literal_cuts(code: str, beginning: re.Pattern[str]) -> Iterator[int]:
-    """The first literal in each statement of a kind in which no literal is to be expected."""
+    """What is quoted in the statements of a kind in which no literal is to be expected."""
     start = 0
     for statement in code.split(";"):
         if begun := beginning.search(statement):
-            literals = _LITERAL.finditer(statement, begun.end())
-            yield from (start + one.start() for one in literals if one[0] == "'")
+            literals = _LITERAL.finditer(statement, begun.start())
+            yield from (start + one.start() for one in literals if one[0] in "'\"")
         start += len(statement) + 1
 
 
@@ -137,6 +178,15 @@ def _subscription_cut(code: str) -> Iterator[int]:
     at = code.find("subscription")
     if at >= 0:
         yield from _keyword_end("connection", code, at)
+
+
+def _operand_cuts(code: str) -> Iterator[int]:
+    for operand in _OPERAND.finditer(code):
+        before = code[max(operand.start() - 128, 0) : operand.start()]
+        if not (operand[2] and _RELATION.search(before)):
+            yield operand.end(1)
+    if option := _OPTION.search(code):
+        yield option.end(1)
 
 
 def _setting_cuts(lower: str, start: int) -> Iterator[int]:
@@ -165,7 +215,7 @@ def _unescaped(lower: str) -> str:
 
 
 def _is_spoken_of(texts: Sequence[Opaque], cut: int) -> bool:
-    """Whether a comment or literal before the cut has something to say about it."""
+    """Whether a literal before the cut has something to say about it."""
     before = (one for one in texts if one.start < cut and one.quote != '"')
     return any(_SECRET.search(lowered(one.content)) for one in before)
 
@@ -173,9 +223,14 @@ def _is_spoken_of(texts: Sequence[Opaque], cut: int) -> bool:
 def _is_put_together(texts: Sequence[Opaque], code: str, depth: int) -> bool:
     """Whether literals or comments of the text hold a credential, or what makes one."""
     in_code_body = _CODE_BODY.match(code) is not None
-    if any(_holds_secret(one, in_code_body, depth) for one in texts):
+    if any(_holds_secret(one, in_code_body, depth) for one in _joined(texts, code)):
         return True
-    inner = _squeezed("".join(one.content for one in texts if one.quote != '"')).decode()
+    if _BODY.search(code) and any(_is_undecidable(one) for one in texts):
+        return True
+    if _PROGRAM.search(code) and any(_LOGIN.search(one.content) for one in texts):
+        return True
+    literals = (one.content for one in texts if one.quote not in ('"', *_COMMENTS))
+    inner = _squeezed("".join(literals)).decode()
     if _MADE_ROLE.search(inner) and _EXECUTE.search(code):
         # What else goes into the statement is not to be seen.
         return True
@@ -187,8 +242,45 @@ def _is_put_together(texts: Sequence[Opaque], code: str, depth: int) -> bool:
     return makes_role or _CONNECTS.search(code) is not None
 
 
+def _joined(texts: Sequence[Opaque], code: str) -> Iterator[Opaque]:
+    """The texts, with literals as one that have nothing but white space between them.
+
+    With a line break between them they are one to PostgreSQL, and else a syntax error.
+    """
+    parts: list[Opaque] = []
+    for one in texts:
+        if one.quote in _COMMENTS:
+            yield one
+            continue
+        if parts and (one.quote != "'" or code[parts[-1].end : one.start].strip()):
+            yield _as_one(parts)
+            parts = []
+        parts.append(one)
+    if parts:
+        yield _as_one(parts)
+
+
+def _as_one(parts: Sequence[Opaque]) -> Opaque:
+    content = "".join(one.content for one in parts)
+    return parts[0]._replace(end=parts[-1].end, content=content)
+
+
+def _is_undecidable(body: Opaque) -> bool:
+    """Whether the literal is code that runs a text of which it cannot be told what it is."""
+    if body.quote in _COMMENTS or "execute" not in lowered(body.content):
+        return False
+    code = outline(_value(body))
+    if "'" not in code:
+        return False
+    return bool(_COMPUTED.search(code) or (_EXECUTE.search(code) and _DECODING.search(code)))
+
+
+def _value(text: Opaque) -> str:
+    return text.content.replace("''", "'") if text.quote in ("'", "e'") else text.content
+
+
 def _holds_secret(text: Opaque, in_code_body: bool, depth: int) -> bool:
-    content = text.content.replace("''", "'") if text.quote in ("'", "e'") else text.content
+    content = _value(text)
     if not is_suspicious(content):
         return False
     is_body = in_code_body and text.quote.startswith("$")

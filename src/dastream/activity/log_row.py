@@ -90,10 +90,11 @@ _COMPLETED = re.compile(
 )
 _VALUE = re.compile(r"\$\d+ = (?:NULL|'([^']*+(?:''[^']*+)*+)(?:'|\Z))")
 _BOUND = re.compile(
-    r"^(?:unnamed portal|portal \".*\") with parameters: (.*)", re.DOTALL | re.MULTILINE
+    r"^(?:unnamed portal|portal \"[^\"\n]*\") with parameters: (.*)", re.DOTALL | re.MULTILINE
 )
 _FIELD = re.compile(r'(?:"([^"]*+(?:""[^"]*+)*+)"?|([^,]*+))(,|\Z)')
 _AUDIT = "AUDIT: SESSION,"
+_CONTEXT_CHARS_MAX = 1 << 20
 _UTC = frozenset({"UTC", "GMT"})
 
 
@@ -140,8 +141,11 @@ def parse_completed(row: Row) -> Completed | None:
 
 
 def bound_values(context: str | None) -> list[str | None]:
-    """The bind values that the context of a failed statement holds."""
-    found = _BOUND.search(context) if context else None
+    """The bind values in the context of a failed statement, as far as its first 2^20 characters.
+
+    The context quotes SQL of the client, so nothing here takes more than linear time.
+    """
+    found = _BOUND.search(context, 0, _CONTEXT_CHARS_MAX) if context else None
     return _values(found[1]) if found else []
 
 

@@ -10,8 +10,15 @@ PostgreSQL logs a failed statement, a DO block or a function body as it was type
 - Where the keyword stands in a literal or a comment, so that SQL or a connection string is
   being put together, the secret may stand before it: then the text is cut at its first literal,
   parenthesis, number or comment (`DO <REDACTED>`). The same if keyword or string are pieced
-  together or spelled in escapes, if a comment before speaks of it, if a code body executes a
+  together or spelled in escapes, if a literal before speaks of it, if a code body executes a
   text about a role, or if the text cannot be read for certain.
+- A comment before a credential may hold it too: then the text is cut at that comment.
+- A code body that executes a text of which it cannot be told what it is, is cut at its first
+  literal: EXECUTE of a variable or of a function other than `format('…')`, or together with a
+  function that decodes (`reverse`, `translate`, `chr`, …). This cuts many a harmless body that
+  makes its DDL up from pieces, and the calls of such a function.
+- The program of COPY … PROGRAM is kept, unless it holds a login (`-u user:secret` or
+  `//user:secret@`), but a message that quotes one is masked.
 - All bind values of a cut statement are `<REDACTED>`, and so is its error message, which may
   quote it.
 
@@ -19,18 +26,21 @@ So it fails closed: too much is cut rather than too little. What it does not tou
 that the server does not know as such: `SELECT … WHERE password = $1` on a user's table is the
 user's data, and masking that is a transform's job. Of a password in the arguments of a function
 whose name does not speak of passwords, the text says nothing. pgaudit reports the statement
-inside, and then the call is cut too; without pgaudit only the functions are known that were
-made while the log was read.
+inside, and then the call is cut too; without pgaudit only those functions, prepared statements
+and triggers are known that were made, in a text that is cut, while the log was read. What the
+log does not tell: those that were there before, or came with an extension or a restored dump;
+operators, casts, views, rules, defaults and partitions through which a function is reached;
+`(x).f` for `f(x)`; a call whose name the statement computes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from dastream.activity.credentials import find_credential, first_value
-from dastream.activity.sql import lowered
+from dastream.activity.sql import lowered, opaque, outline
 
 __all__ = [
     "MASK",
@@ -46,11 +56,23 @@ __all__ = [
 MASK = "<REDACTED>"
 
 FUNCTIONS_MAX = 1000
-"""Functions that set a credential that are remembered."""
+"""Functions that set a credential that are remembered; with more, every call is taken for one."""
 
-_MADE_FUNCTION = re.compile(
-    r'\s*create\s+(?:or\s+replace\s+)?(?:function|procedure)\s+(?:[\w"]+\.)?"?([^\s"(]+)'
+_NESTING_MAX = 4
+_NAME = r'(?:"(?:[^"]++|"")*+"?|[\w$\x80-\U0010ffff]++)'
+_PATH = rf"(?:{_NAME}\s*+\.\s*+(?=[\"\w$\x80-\U0010ffff]))*+"
+_MADE = re.compile(
+    r"\b(?:create\s+(?:or\s+replace\s+)?(?:function|procedure)|prepare|rename\s+to)\s+"
+    rf"{_PATH}(?P<name>{_NAME})"
 )
+_MADE_TRIGGER = re.compile(r"\bcreate\s+(?:or\s+replace\s+)?(?:constraint\s+)?trigger\b")
+_TABLE = re.compile(rf"\bon\s+(?:only\s+)?{_PATH}(?P<name>{_NAME})")
+_USED = re.compile(
+    r"(?P<routine>\b(?:function|procedure|routine)\s++)?"
+    rf"{_PATH}(?P<name>{_NAME})\s*+(?P<call>\()?"
+)
+_CHANGE = re.compile(r"\b(?:insert|update|delete|merge|copy|truncate|alter)\b")
+_PROGRAM_MESSAGE = re.compile(r'(?:program|could not execute command) "')
 
 
 class Redacted(NamedTuple):
@@ -74,7 +96,7 @@ def redact_statement(sql: str, values: Sequence[str | None], *messages: str | No
     it, and if that sets a credential, the statement holds it.
     """
     cut = find_credential(sql)
-    if any(message and redact_message(message) != message for message in messages):
+    if any(message and _quotes_credential(message) for message in messages):
         cut = min(first_value(sql), len(sql) if cut is None else cut)
     if cut is not None:
         return Redacted(_masked(sql, cut), [MASK for _ in values], is_cut=True)
@@ -84,24 +106,58 @@ def redact_statement(sql: str, values: Sequence[str | None], *messages: str | No
 class SecretFunctions:
     """Functions whose bodies set a credential, as far as the log has shown them being made.
 
-    The arguments of a call are then the credential, though nothing in its text says so.
+    The arguments of a call are then the credential, though nothing in its text says so. The same
+    holds of prepared statements, and of changes to a table with a trigger. Schemas and the case
+    of letters make no difference here, so another function of the same name counts too.
     """
 
     def __init__(self) -> None:
         self._names: set[str] = set()
-        self._call: re.Pattern[str] | None = None
 
     def learn(self, sql: str) -> None:
-        """Remember the function that the statement makes, if it makes one."""
-        made = _MADE_FUNCTION.match(lowered(sql))
-        if made and made[1] not in self._names and len(self._names) < FUNCTIONS_MAX:
-            self._names.add(made[1])
-            names = "|".join(re.escape(name) for name in self._names)
-            self._call = re.compile(rf'\b(?:{names})"?\s*\(')
+        """Remember what the statement, which has been cut, makes or renames."""
+        for code in _codes(sql):
+            made = [*_MADE.finditer(code)]
+            if _MADE_TRIGGER.search(code):
+                made += _TABLE.finditer(code)
+            for one in made:
+                if len(self._names) < FUNCTIONS_MAX:
+                    self._names.add(_plain(one["name"]))
 
     def are_called(self, sql: str) -> bool:
         """Whether the statement calls one of them, or makes a function that does."""
-        return self._call is not None and self._call.search(lowered(sql)) is not None
+        return bool(self._names) and any(self._is_used(code) for code in _codes(sql))
+
+    def _is_used(self, code: str) -> bool:
+        if 'u&"' in code:
+            return True  # a name in escapes
+        is_change = _CHANGE.search(code) is not None
+        is_full = len(self._names) >= FUNCTIONS_MAX
+        for used in _USED.finditer(code):
+            is_use = is_change or used["routine"] or used["call"]
+            if is_use and (is_full or _plain(used["name"]) in self._names):
+                return True
+        return False
+
+
+def _codes(sql: str, depth: int = 0) -> Iterator[str]:
+    """The code of the text, with its quoted identifiers, and that of the literals in it."""
+    if depth > _NESTING_MAX:
+        yield lowered(sql)
+        return
+    code, at = outline(sql), 0
+    parts: list[str] = []
+    for one in opaque(sql):
+        if one.quote == '"':
+            parts += (code[at : one.start], lowered(sql[one.start : one.end]))
+            at = one.end
+        elif one.quote not in ("--", "/*"):
+            yield from _codes(one.content.replace("''", "'"), depth + 1)
+    yield "".join((*parts, code[at:]))
+
+
+def _plain(name: str) -> str:
+    return name.strip('"').replace('""', '"')
 
 
 def redact_values(sql: str, values: Sequence[str | None]) -> list[str | None]:
@@ -112,10 +168,14 @@ def redact_values(sql: str, values: Sequence[str | None]) -> list[str | None]:
 
 
 def redact_message(message: str) -> str:
-    """A message of the server: masked if it quotes a credential."""
-    # Messages quote with double quotes, which would pass for quoted identifiers.
-    is_secret = find_credential(_quoted(message.replace('"', " "))) is not None
+    """A message of the server: masked if it quotes a credential, or a program of COPY."""
+    is_secret = _PROGRAM_MESSAGE.match(message) or _quotes_credential(message)
     return MASK if is_secret else message
+
+
+def _quotes_credential(message: str) -> bool:
+    # Messages quote with double quotes, which would pass for quoted identifiers.
+    return find_credential(_quoted(message.replace('"', " "))) is not None
 
 
 def conceal(sql: str, values: Sequence[str | None] = ()) -> Redacted:

@@ -15,13 +15,18 @@ from typing import NamedTuple
 __all__ = ["Opaque", "lowered", "opaque", "outline", "statements"]
 
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
-_OPENING = re.compile(r"""(?<![\w$])[eE]'|'|"|--|/\*|(?<![\w$])\$(?:[^\W\d]\w*)?\$""")
+# To PostgreSQL every character beyond ASCII is a letter, whatever Unicode says of it.
+_LETTER = r"A-Za-z_\x80-\U0010ffff"
+_OPENING = re.compile(
+    rf"""(?<![{_LETTER}0-9$])[eE]'|'|"|--|/\*"""
+    rf"""|(?<![{_LETTER}0-9$])\$(?:[{_LETTER}][{_LETTER}0-9]*)?\$"""
+)
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _REST = {
     "'": re.compile(r"[^']*+(?:''[^']*+)*+'"),
     '"': re.compile(r'[^"]*+(?:""[^"]*+)*+"'),
     "e'": re.compile(r"[^'\\]*+(?:(?:\\.|'')[^'\\]*+)*+'", re.DOTALL),
-    "--": re.compile(r"[^\n]*+\n?"),
+    "--": re.compile(r"[^\r\n]*+[\r\n]?"),
 }
 
 

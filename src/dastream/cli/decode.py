@@ -59,7 +59,14 @@ def command(file: IO[bytes], data_keys: IO[bytes] | None, resource_id: str | Non
             continue
         for text in line.write_all(events):
             view.show(text)
-    return NOT_CLEAN if failures else DONE
+    if not failures:
+        return DONE
+    click.echo(
+        "hint: a line is the data of one record as JSON; `aws kinesis get-records` prints it in "
+        "base64, which is to be decoded first",
+        err=True,
+    )
+    return NOT_CLEAN
 
 
 def _records(file: IO[bytes]) -> Iterator[tuple[int, Record]]:
@@ -89,4 +96,7 @@ def _data_keys(text: bytes) -> dict[str, str]:
     try:
         return msgspec.json.decode(text, type=dict[str, str])
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise ConfigError("decode: --data-keys is not a JSON object of strings") from None
+        raise ConfigError(
+            "decode: --data-keys is not a JSON object of strings",
+            hint='write {"KEY OF THE ENVELOPE": "BASE64 OF ITS 32-BYTE DATA KEY"}',
+        ) from None

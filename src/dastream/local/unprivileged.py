@@ -1,8 +1,12 @@
-"""The operating system user that a server of ours runs as: never root."""
+"""The operating system user that a server of ours runs as: never root, and never `postgres`.
+
+A superuser of the database runs programs as that user (`COPY … FROM PROGRAM`). User `postgres`
+owns the machine's own clusters, so a throwaway server must not run as it; `nobody` owns no
+files. What else runs as `nobody` can still be signalled, and can read the server's directory.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
 import subprocess
@@ -30,8 +34,11 @@ class Account(NamedTuple):
         """The supplementary groups for a program of this user: none of ours."""
         return None if self.uid is None else []
 
-    def give(self, path: Path) -> None:
-        """Make the user the owner of a file or directory of ours."""
+    def give(self, path: Path | int) -> None:
+        """Make the user the owner of a directory, or of what is open at a file descriptor.
+
+        Root writes nothing below a directory from then on: the user can put links there.
+        """
         if self.uid is not None and self.gid is not None:
             os.chown(path, self.uid, self.gid)
 
@@ -58,12 +65,13 @@ class Account(NamedTuple):
         return result.returncode == 0
 
     def make_directory(self, prefix: str) -> Path:
-        """A new temporary directory of the user, 0700. Raises ConfigError if none is reachable."""
+        """A new temporary directory, 0700, that can be given to the user.
+
+        Raises ConfigError if the user can reach none.
+        """
         for parent in dict.fromkeys((tempfile.gettempdir(), *_TEMPORARY)):
             if self.can_reach(Path(parent)):
-                directory = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
-                self.give(directory)
-                return directory
+                return Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         raise ConfigError(f"postgres: no temporary directory that user {self.name} can reach")
 
 
@@ -71,14 +79,14 @@ _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 - what is made there is made by 
 
 
 def find_account() -> Account:
-    """Ourselves, or an unprivileged user if we are root. Raises ConfigError if there is none."""
+    """Ourselves, or `nobody` if we are root. Raises ConfigError if there is no such user."""
     if os.geteuid() != 0:
         return Account("we")
-    for name in ("postgres", "nobody"):
-        with contextlib.suppress(KeyError):
-            entry = pwd.getpwnam(name)
-            return Account(name, entry.pw_uid, entry.pw_gid)
-    raise ConfigError(
-        "postgres: does not run as root, and there is no user postgres or nobody",
-        hint="run as an ordinary user",
-    )
+    try:
+        nobody = pwd.getpwnam("nobody")
+    except KeyError:
+        raise ConfigError(
+            "postgres: does not run as root, and there is no user nobody",
+            hint="run as an ordinary user",
+        ) from None
+    return Account("nobody", nobody.pw_uid, nobody.pw_gid)

@@ -101,7 +101,7 @@ class ShardReader:
             elif error.code in _PASSING:
                 self._back_off(error)
             else:
-                raise source_error(error) from None
+                raise source_error(self._stream, error) from None
             return None
         return page
 
@@ -138,7 +138,7 @@ class ShardReader:
             is_after = start["ShardIteratorType"] == AFTER_SEQUENCE_NUMBER
             if is_after and error.code == "InvalidArgumentException":
                 raise recreated_error(self._shard.id) from None
-            raise source_error(error) from None
+            raise source_error(self._stream, error) from None
         iterator: str = answer["ShardIterator"]
         return iterator
 

@@ -36,7 +36,7 @@ def list_shards(client: Any, stream: str) -> dict[str, ListedShard]:
         try:
             answer = call(client.list_shards, **request)
         except CallError as error:
-            raise source_error(error) from None
+            raise source_error(stream, error) from None
         shards |= {item["ShardId"]: _listed(item) for item in answer["Shards"]}
         request = {"NextToken": answer["NextToken"]} if answer.get("NextToken") else {}
     return shards
@@ -77,14 +77,14 @@ def recreated_error(shard: str) -> SourceError:
     )
 
 
-def source_error(error: CallError) -> SourceError:
+def source_error(stream: str, error: CallError) -> SourceError:
     """A failed call to Kinesis, as an error that says what to do."""
     if error.code == "ResourceNotFoundException":
         return SourceError(
-            "kinesis: no such stream",
+            f"kinesis: there is no stream {stream} here",
             hint="check the name and the region; an activity stream that was stopped is deleted",
         )
     return SourceError(
-        f"kinesis: {error.code}",
+        f"kinesis: cannot read {stream} ({error.code})",
         hint="check region and credentials, and that this role may list, describe and read it",
     )
