@@ -82,6 +82,12 @@ def test_standard_input_is_read_where_no_file_is_named(keys_file):
     assert (done.returncode, done.stdout.splitlines(), done.stderr) == (0, expected(GOOD), b"")
 
 
+HINT = (
+    "hint: a line is the data of one record as JSON; `aws kinesis get-records` prints it in "
+    "base64, which is to be decoded first"
+)
+
+
 def test_line_that_does_not_decode_is_told_and_the_rest_goes_on(
     records_file, keys_file, capfdbinary
 ):
@@ -95,8 +101,7 @@ def test_line_that_does_not_decode_is_told_and_the_rest_goes_on(
         "error: line 1: EnvelopeError: envelope: not a JSON object",
         "error: line 3: DecryptError: message key: does not open under this data key",
         "error: line 4: PayloadError: payload: not gzip, or damaged",
-        "hint: a line is the data of one record as JSON; `aws kinesis get-records` prints it in "
-        "base64, which is to be decoded first",
+        HINT,
     ]
 
 
