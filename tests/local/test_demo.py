@@ -1,6 +1,6 @@
 """The demo, as a user runs it: what it shows, what it leaves, and that it would notice."""
 
-import contextlib
+import ctypes
 import gzip
 import os
 import subprocess
@@ -16,29 +16,25 @@ from dastream.event import Event, Origin
 from dastream.format.engines import ENGINES
 from dastream.local import demo
 from dastream.local.postgres_programs import find_programs
+from dastream.local.processes import children
 from dastream.local.workload import SCRIPT, Sent, Statement
 
 PASSWORD = b"secret"
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 PROGRAM = (sys.executable, "-m", "dastream")
 
 
-def server_processes():
-    """Process ids of the servers that dastream started, by their directories' name."""
-    found = set()
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if b"dastream-postgres-" in path.read_bytes():
-                found.add(path.parent.name)
-    return found
-
-
-def server_directories():
-    return set(Path(tempfile.gettempdir()).glob("dastream-postgres-*"))
+@pytest.fixture(scope="module")
+def temporary():
+    """A directory for temporary files that every user can go through; empty at the end."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
 
 
 @pytest.fixture(scope="module", params=["pgaudit", "embedded"])
-def done(request, tmp_path_factory):
-    """A demo that has run: its directory and its result. It left no process and no server."""
+def done(request, temporary, tmp_path_factory):
+    """A demo that has run: its directory and its result. It left no process and no file."""
     try:
         find_programs(request.param)
     except ConfigError as error:
@@ -46,16 +42,21 @@ def done(request, tmp_path_factory):
             raise
         pytest.skip(str(error))
     directory = tmp_path_factory.mktemp("demo") / "here"
-    before = server_processes(), server_directories()
+    arguments = ["--dir", directory, "--statements", "300", "--postgres", request.param]
+    # What the demo leaves behind would become a child of this process.
+    assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    before = set(children(os.getpid()))
     result = subprocess.run(
-        [*PROGRAM, "demo", "--dir", directory, "--statements", "300", "--postgres", request.param],
-        env=os.environ | {"COLUMNS": "120"},
+        [*PROGRAM, "demo", *arguments],
+        env=os.environ | {"COLUMNS": "120", "TMPDIR": str(temporary)},
         capture_output=True,
         check=False,
         timeout=100,
     )
-    assert server_processes() <= before[0]
-    assert server_directories() <= before[1]
+    left = set(children(os.getpid())) - before
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+    assert not left
+    assert not list(temporary.iterdir())
     return directory, result
 
 
