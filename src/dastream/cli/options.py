@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-__all__ = ["postgres_option", "program_name"]
+__all__ = ["postgres_option", "program_name", "suite_option"]
 
 postgres_option = click.option(
     "--postgres",
@@ -16,6 +16,16 @@ postgres_option = click.option(
     type=click.Choice(["pgaudit", "embedded", "debian"]),
     help="Which PostgreSQL; by default Debian's with pgaudit where it is installed, else the "
     "bundled one.",
+)
+
+suite_option = click.option(
+    "--suite",
+    type=click.Choice(["0x0178", "0x0378", "0x0478", "0x0578"]),
+    default="0x0178",
+    show_default=True,
+    callback=lambda context, option, value: int(value, 16),  # noqa: ARG005 - click's signature
+    help="Algorithm suite of the messages: 0x0178 is Aurora PostgreSQL's, the signed 0x0378 "
+    "Aurora MySQL's.",
 )
 
 
