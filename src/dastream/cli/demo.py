@@ -12,7 +12,7 @@ import msgspec
 from dastream import line
 from dastream.cli.app import DONE, NOT_CLEAN
 from dastream.cli.cells import escape
-from dastream.cli.options import postgres_option, program_name
+from dastream.cli.options import postgres_option, program_name, suite_option
 from dastream.cli.show import open_console
 from dastream.cli.signals import interrupt_on_signals
 from dastream.cli.table import Table
@@ -50,7 +50,8 @@ Examples:
     help="Statements of the workload that follows the scripted session.",
 )
 @postgres_option
-def command(directory: Path, statements: int, flavour: Flavour | None) -> int:
+@suite_option
+def command(directory: Path, statements: int, flavour: Flavour | None, suite: int) -> int:
     """Run the whole system on this machine, send it real SQL, and show what landed.
 
     Starts PostgreSQL and an AWS endpoint on loopback, starts an activity stream, runs a scripted
@@ -60,7 +61,9 @@ def command(directory: Path, statements: int, flavour: Flavour | None) -> int:
     """
     began = time.monotonic()
     with interrupt_on_signals():
-        outcome = run_demo(directory, statements=statements, flavour=flavour, tell=_tell)
+        outcome = run_demo(
+            directory, statements=statements, flavour=flavour, suite=suite, tell=_tell
+        )
     _show(outcome, time.monotonic() - began)
     return NOT_CLEAN if outcome.differences else DONE
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from dastream.cli.app import DONE
-from dastream.cli.options import postgres_option, program_name
+from dastream.cli.options import postgres_option, program_name, suite_option
 from dastream.cli.signals import stop_on_signals
 from dastream.local.postgres import Flavour
 from dastream.local.system import CLUSTER, KEY_ALIAS, LocalSystem
@@ -45,7 +45,8 @@ Examples:
     help="Port of the AWS endpoint on 127.0.0.1; 0, the default, takes a free one.",
 )
 @postgres_option
-def command(directory: Path, port: int, flavour: Flavour | None) -> int:
+@suite_option
+def command(directory: Path, port: int, flavour: Flavour | None, suite: int) -> int:
     """Keep the whole system up on this machine: for development, without an AWS account.
 
     An AWS endpoint (Kinesis, KMS, S3, RDS), a PostgreSQL whose activity stream is started, and
@@ -56,7 +57,7 @@ def command(directory: Path, port: int, flavour: Flavour | None) -> int:
     stopped = threading.Event()
     with (
         stop_on_signals(stopped.set),
-        LocalSystem(directory=directory / "aws", port=port, flavour=flavour) as system,
+        LocalSystem(directory=directory / "aws", port=port, flavour=flavour, suite=suite) as system,
     ):
         stream = system.start_activity_stream().stream or ""
         environment = _environment(system, stream)

@@ -51,14 +51,16 @@ class Outcome:
     differences: Sequence[str]
 
 
-def run_demo(directory: Path, *, statements: int, flavour: Flavour | None, tell: Tell) -> Outcome:
+def run_demo(
+    directory: Path, *, statements: int, flavour: Flavour | None, suite: int, tell: Tell
+) -> Outcome:
     """Run the system, send SQL, stop it, and compare. `tell` hears of each step: name, result.
 
     Raises ConfigError if the directory holds something else.
     """
     _make_empty(directory)
     sent = Sent()
-    with LocalSystem(flavour=flavour) as system:
+    with LocalSystem(flavour=flavour, suite=suite) as system:
         tell("server", system.server.description)
         tell("AWS endpoint", f"{system.endpoint.url} (Kinesis, KMS, S3, RDS)")
         tell("activity stream", system.start_activity_stream().stream or "")

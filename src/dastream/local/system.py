@@ -54,7 +54,7 @@ class LocalSystem:
 
     `directory` keeps the endpoint's state from one time to the next: streams, keys, objects,
     the cluster; without it all is in memory. PostgreSQL itself is new each time. `port` is the
-    endpoint's, 0 takes a free one. `delivery_seconds` is how long delivery waits
+    endpoint's, 0 takes a free one. `suite` is the algorithm suite of the messages. `delivery_seconds` is how long delivery waits
     for more before it writes. After `start`, the activity stream is still stopped.
     """
 
@@ -64,10 +64,11 @@ class LocalSystem:
         directory: Path | None = None,
         port: int = 0,
         flavour: Flavour | None = None,
+        suite: int = 0x0178,
         delivery_seconds: float = 2.0,
     ) -> None:
         self.server = PostgresServer(flavour=flavour)
-        self._host = _Host(self.server, directory, delivery_seconds)
+        self._host = _Host(self.server, directory, suite, delivery_seconds)
         self.endpoint = Endpoint(port=port, activity_streams=self._host, directory=directory)
         self._parts = ExitStack()
 
@@ -161,10 +162,11 @@ class _Host:
     """Publishes and delivers the server's activity while its activity stream is started."""
 
     def __init__(
-        self, server: PostgresServer, directory: Path | None, delivery_seconds: float
+        self, server: PostgresServer, directory: Path | None, suite: int, delivery_seconds: float
     ) -> None:
         self.endpoint: Endpoint | None = None
         self._directory = directory
+        self._suite = suite
         self.instance_id = ""
         self._server = server
         self._delivery_seconds = delivery_seconds
@@ -208,6 +210,7 @@ class _Host:
             kinesis=self._client("kinesis"),
             kms=self._client("kms"),
             mode=self._server.mode,
+            suite=self._suite,
             server_version=self._server.version,
             server_host=self._server.host,
         )
