@@ -54,8 +54,8 @@ class LocalSystem:
 
     `directory` keeps the endpoint's state from one time to the next: streams, keys, objects,
     the cluster; without it all is in memory. PostgreSQL itself is new each time. `port` is the
-    endpoint's, 0 takes a free one. `suite` is the algorithm suite of the messages. `delivery_seconds` is how long delivery waits
-    for more before it writes. After `start`, the activity stream is still stopped.
+    endpoint's, 0 takes a free one. `suite` is the algorithm suite of the messages.
+    `delivery_seconds` is how long delivery waits for more before it writes.
     """
 
     def __init__(
