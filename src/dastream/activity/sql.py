@@ -12,7 +12,7 @@ import string
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["Opaque", "lowered", "opaque", "outline", "statement_texts", "statements"]
+__all__ = ["Opaque", "lowered", "opaque", "outline", "statement_texts", "statements", "uncommented"]
 
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _OPENING = re.compile(r"""(?<![\w$])[eE]'|'|"|--|/\*|(?<![\w$])\$(?:[^\W\d]\w*)?\$""")
@@ -56,6 +56,19 @@ def outline(sql: str) -> str:
         at = end
     parts.append(lowered(sql[at:]))
     return "".join(parts)
+
+
+def uncommented(sql: str) -> str:
+    """The text with a blank in place of each comment."""
+    if "--" not in sql and "/*" not in sql:
+        return sql
+    parts = []
+    at = 0
+    for start, end, quote, _ in opaque(sql):
+        if quote in ("--", "/*"):
+            parts.append(sql[at:start])
+            at = end
+    return " ".join([*parts, sql[at:]])
 
 
 def opaque(sql: str) -> Iterator[Opaque]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 
 from dastream.activity.command import Command, commands, failed_command, tag_of
+from dastream.activity.credentials import mentions_secret
 from dastream.activity.entry import Entry
 from dastream.activity.log_row import Completed, Row, bound_values, parse_completed, times
 from dastream.activity.redact import (
@@ -27,6 +28,7 @@ __all__ = ["PORTALS_MAX", "StatementTrail"]
 PORTALS_MAX = 16
 """Portals of a session that are remembered."""
 
+_SYNTAX_ERROR = "42601"
 _FETCH = "execute fetch from "
 _FASTPATH = Command("EXECUTE", "FUNCTION")
 
@@ -131,8 +133,11 @@ class StatementTrail:
         )
 
     def _redact_failed(self, row: Row) -> Redacted:
-        inside = (row.internal_query, row.context, row.message)
-        return self._redact(row.statement or "", bound_values(row.context), *inside)
+        sql, values = row.statement or "", bound_values(row.context)
+        if row.state_code == _SYNTAX_ERROR and mentions_secret(sql):
+            # What not even the server understands: ALTER USR davide PASSWORD = '…'.
+            return conceal(sql, values)
+        return self._redact(sql, values, row.internal_query, row.context, row.message)
 
 
 def _key(name: str, done: Completed) -> int:
