@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dastream.activity import redact as redact_module
 from dastream.activity.credentials import is_suspicious
 from dastream.activity.log_row import bound_values
 from dastream.activity.redact import (
@@ -18,6 +17,7 @@ from dastream.activity.redact import (
     redact,
     redact_message,
     redact_statement,
+    redact_unparsed,
     redact_values,
 )
 
@@ -63,6 +63,12 @@ SET_DIRECTLY = {
     "SELECT f(name => 'x', password => 'hunter2')": "SELECT f(name => 'x', password",
     "UPDATE pg_authid SET rolpassword = 'hunter2'": "UPDATE pg_authid",
     "SELECT 'SCRAM-SHA-256$4096:hunter2'": "SELECT",
+    "ALTER FUNCTION f() SET app.password = 'hunter2'": "ALTER FUNCTION f() SET app.password",
+    "COMMENT ON ROLE x IS 'the password is hunter2'": "COMMENT ON ROLE x IS",
+    "SECURITY LABEL FOR p ON ROLE x IS 'pwd hunter2'": "SECURITY LABEL FOR p ON ROLE x IS",
+    "CREATE SERVER s FOREIGN DATA WRAPPER f OPTIONS (host 'h', secret_key 'hunter2')": (
+        "CREATE SERVER s FOREIGN DATA WRAPPER f OPTIONS"
+    ),
     f"ALTER TABLE t SET (x = md5{'0a' * 16})": "ALTER TABLE t SET (x =",
     "CREATE USR d WITH PASSWORD 'hunter2'": "CREATE USR d WITH PASSWORD",
     "CREAT USER d WITH PASSWORD 'hunter2'": "CREAT USER d WITH PASSWORD",
@@ -107,6 +113,8 @@ PUT_TOGETHER = {
     "SELECT dblink_exec('c', 'ALTER ROLE x PASSWORD ''hunter2''')": "SELECT dblink_exec",
     "SELECT set_config('app.password', 'hunter2', false)": "SELECT set_config",
     "SELECT format('%s %s %s PASSWORD %L', 'ALTER', 'ROLE', 'x', 'hunter2')": "SELECT format",
+    "SELECT f(concat('host=h pass', 'word=hunter2'))": "SELECT f",
+    "COPY (SELECT 'h:*:*:u:hunter2') TO '/root/.pgpass'": "COPY",
     "COPY t FROM PROGRAM 'PGPASSWORD=hunter2 psql'": "COPY t FROM PROGRAM",
     "ALTER SYSTEM SET primary_conninfo = 'password=hunter2'": "ALTER SYSTEM SET primary_conninfo =",
     "/* ALTER ROLE x PASSWORD 'hunter2' */ SELECT 1": "",
@@ -167,6 +175,9 @@ KEPT = [
     "GRANT EXECUTE ON FUNCTION f TO x",
     "EXECUTE p('x')",
     "COPY t FROM PROGRAM 'curl https://h/a:b'",
+    "COMMENT ON COLUMN users.password IS 'bcrypt of the password'",
+    "CREATE SERVER s FOREIGN DATA WRAPPER f OPTIONS (host 'h', dbname 'd')",
+    "CREATE FUNCTION f(password text) RETURNS text SET search_path = a AS 'x' LANGUAGE sql",
 ]
 
 
@@ -266,52 +277,18 @@ def test_a_statement_is_cut_for_what_runs_inside_it():
     assert redacted == (f"SELECT f {MASK}", [MASK], True)
 
 
-def test_a_function_that_sets_a_credential_is_known_by_its_calls():
-    functions = SecretFunctions()
-    assert not functions.are_called("SELECT app.grant_login('hunter2')")
-    functions.learn('CREATE OR REPLACE FUNCTION "app"."Grant_Login"(p text) RETURNS void')
-    assert functions.are_called("SELECT app.grant_login('hunter2')")
-    assert functions.are_called("SELECT \"Grant_Login\" ('hunter2')")
-    assert not functions.are_called("SELECT * FROM grant_login")
-
-
 @pytest.mark.parametrize(
-    ("made", "call"),
-    [
-        ("/* c */ CREATE /* c */ FUNCTION f(p text)", "SELECT f('x')"),
-        ("BEGIN; CREATE FUNCTION f(p text); COMMIT", "SELECT f('x')"),
-        ("CREATE FUNCTION public . f (p text)", "SELECT public\n.\nf('x')"),
-        ('CREATE FUNCTION "my func"(p text)', "SELECT public.\"my func\" ('x')"),
-        ('CREATE FUNCTION "my ""func"(p text)', 'CALL "my ""func"($1)'),
-        ("CREATE FUNCTION f€$(p text)", "SELECT f€$('x')"),
-        ("CREATE FUNCTION f(p text)", "SELECT f /* c */ -- c\n ('x')"),
-        ("CREATE FUNCTION f(p text)", "SELECT U&\"\\0066\"('x')"),
-        ("CREATE FUNCTION f(p text)", "ALTER FUNCTION f RENAME TO g"),
-        ("CREATE FUNCTION f(p text)", "DO $$ BEGIN EXECUTE 'SELECT f /**/ (''x'')'; END $$"),
-        ("ALTER FUNCTION f(text) RENAME TO g", "SELECT g('x')"),
-        ("DO $$ BEGIN EXECUTE 'CREATE FUNCTION f(p text)'; END $$", "SELECT f('x')"),
-        ("PREPARE p AS SELECT f($1)", "EXECUTE p('x', 1)"),
-        ("PREPARE p (text) AS SELECT f($1)", "EXPLAIN EXECUTE p ('x')"),
-        ("CREATE TRIGGER t AFTER INSERT ON s.a EXECUTE FUNCTION f()", "INSERT INTO a VALUES ('x')"),
-        ("CREATE TRIGGER t AFTER INSERT ON a EXECUTE FUNCTION f()", 'COPY "a" FROM STDIN'),
-    ],
+    ("sql", "kept"),
+    {
+        "ALTER USR x PASSWORD = 'hunter2'": "ALTER USR x PASSWORD",
+        "ALTER USR x PASSWORD hunter-2": "ALTER USR x PASSWORD",
+        "ALTER USR 'hunter2' PASSWORD": "ALTER USR",
+        "ALTER USR x IDENTIFIED BY hunter2 -- the password": "ALTER USR x IDENTIFIED BY",
+    }.items(),
 )
-def test_what_sets_a_credential_is_known_however_it_is_spelled(made, call):
-    functions = SecretFunctions()
-    functions.learn(made)
-    assert functions.are_called(call)
-    assert not functions.are_called("SELECT f, g, p FROM a WHERE h('x')")
-
-
-def test_too_many_functions_make_every_call_a_secret(monkeypatch):
-    monkeypatch.setattr(redact_module, "FUNCTIONS_MAX", 2)
-    functions = SecretFunctions()
-    functions.learn("CREATE FUNCTION a(p text)")
-    assert not functions.are_called("SELECT c('x')")
-    functions.learn("CREATE FUNCTION b(p text)")
-    functions.learn("CREATE FUNCTION c(p text)")
-    assert functions.are_called("SELECT c('x')")
-    assert not functions.are_called("SELECT c FROM a")
+def test_what_the_server_cannot_parse_is_cut_if_it_mentions_a_password(sql, kept):
+    assert redact_unparsed(sql, ["x"]) == (f"{kept} {MASK}", [MASK], True)
+    assert redact_unparsed("SELEC 'x'", ["x"]) is None
 
 
 def test_a_mask_in_the_text_of_a_client_hides_nothing():
@@ -358,6 +335,15 @@ def test_ordinary_statements_are_passed_over_at_once():
         "a.",
         'a"."',
         "prepare ",
+        "comment on role ",
+        "label for x ",
+        "create server options ",
+        "key",
+        "create function set ",
+        "pass",
+        "rename to x ",
+        "execute ",
+        "x ",
     ],
 )
 def test_time_grows_with_the_length_and_no_faster(piece):
@@ -370,6 +356,7 @@ def test_time_grows_with_the_length_and_no_faster(piece):
         redact(text)
         redact_values(text[21:], [text])
         functions.are_called(text)
+        functions.learn(text)
         SecretFunctions().learn(text)
         bound_values(text)
         return time.process_time() - began

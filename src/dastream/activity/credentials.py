@@ -10,9 +10,9 @@ import re
 import string
 from collections.abc import Iterator, Sequence
 
-from dastream.activity.sql import Opaque, lowered, opaque, outline
+from dastream.activity.sql import Opaque, lowered, opaque, outline, uncommented
 
-__all__ = ["find_credential", "first_value", "is_suspicious"]
+__all__ = ["find_credential", "first_value", "is_suspicious", "secret_mention"]
 
 NESTING_MAX = 4
 """Literals within literals that are looked into; what lies deeper is taken for a secret."""
@@ -23,8 +23,7 @@ _SQUEEZE = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowerca
 _DROPPED = bytes(byte for byte in range(256) if byte not in _KEPT)
 _HINTS = re.compile(
     rb"pass(?:w|phrase)|pwd|scramsha|md5|postgres(?:ql)?:|identifiedby|pgauthid|pgshadow|uescape"
-    rb"|execute|program"
-    rb"|(?:create|alter)(?:role|user|group)"
+    rb"|(?:create|alter)(?:role|user|group|server)|foreigndatawrapper|pgpass|execute|program"
 )
 
 _SECRET = re.compile(r"passw(?:or)?d|passphrase|pwd")
@@ -37,6 +36,18 @@ _LITERAL = re.compile(
     r"|(?:\b(?:admin|database|for|from|group|reset|role|server|set|to|user)\b|,)\s*\"|['\"]"
 )
 _SETTING = re.compile(r"(?:\A|;)\s*(?:set|alter\s+(?:system|database))\b")
+# The clause of a function, not what its body does: that is a literal.
+_FUNCTION = re.compile(
+    r"\b(?:create\s+(?:or\s+replace\s+)?|alter\s+)(?:function|procedure|routine)\b"
+)
+_SET = re.compile(r"\bset\s+")
+_SET_SECRET = re.compile(r'[\w."]*?(?:passw(?:or)?d|passphrase|pwd)\w*')
+_SERVER = re.compile(r"\b(?:create|alter)\s+(?:server|foreign\s+data\s+wrapper)\b")
+_SECRET_OPTION = re.compile(r"(?:pass|pw|secret|token|credential|key)[\w\"]{0,64}\s{0,64}'")
+_REMARK = re.compile(
+    r"\b(?:comment|label(?:\s+for\s+[\w\"' ]{1,64}?)?)\s+on\s+"
+    r"(?:role|user|database|server|subscription|foreign)\b"
+)
 # A name with the keyword in it that a literal or `=>` follows, or that is called. The columns of
 # a relation follow in parentheses too.
 _OPERAND = re.compile(
@@ -75,6 +86,7 @@ _DECODING = re.compile(
 _PROGRAM = re.compile(r"\bprogram\s++(?:u&)?'")
 _LOGIN = re.compile(r"(?:^|\s)(?:-u|--(?:proxy-)?user)[\s=]*+[^\s:]++:\S|://[^\s/:@]*+:[^\s/@]++@")
 _URI = re.compile(r"postgres(?:ql)?://")
+_PASSWORD_FILE = re.compile(r"\.pgpass\b|pgpass\.conf")
 _CONNECTS = re.compile(r"dblink|conninfo|\bconnection\b|\bserver\b|\bset_config\b")
 _ESCAPE = re.compile(
     r"\\(?:x([0-9a-f]{1,2})|u([0-9a-f]{4})|u([0-9a-f]{8})|\+([0-9a-f]{6})|([0-9a-f]{4})"
@@ -92,12 +104,18 @@ def is_suspicious(text: str) -> bool:
         return True
     # A comment may part what the literals around it put together.
     has_comment = "--" in text or "/*" in text
-    return has_comment and _HINTS.search(_squeezed(_uncommented(text))) is not None
+    return has_comment and _HINTS.search(_squeezed(uncommented(text))) is not None
 
 
 def find_credential(sql: str) -> int | None:
     """Where the text is to be cut so that no credential is left in it, None if it holds none."""
     return _cut(sql) if is_suspicious(sql) else None
+
+
+def secret_mention(sql: str) -> int | None:
+    """Where the first word of the text that means a password ends, whatever it stands for."""
+    mention = _SECRET.search(lowered(sql))
+    return mention.end() if mention else None
 
 
 def first_value(sql: str) -> int:
@@ -109,15 +127,6 @@ def first_value(sql: str) -> int:
 def _squeezed(text: str) -> bytes:
     # Letters and digits alone, so that a keyword in pieces ('PASS' || 'WORD') comes together.
     return text.encode(errors="replace").translate(_SQUEEZE, _DROPPED)
-
-
-def _uncommented(text: str) -> str:
-    parts, at = [], 0
-    for one in opaque(text):
-        if one.quote in _COMMENTS:
-            parts.append(text[at : one.start])
-            at = one.end
-    return "".join((*parts, text[at:]))
 
 
 def _cut(sql: str, depth: int = 0) -> int | None:
@@ -138,24 +147,30 @@ def _cut(sql: str, depth: int = 0) -> int | None:
 
 def _direct_cuts(lower: str, code: str) -> Iterator[int]:
     """Where a credential is set by code, and not by a text that the code puts together."""
+    yield from _role_cuts(lower, code)
+    yield from _setting_cuts(lower, code)
+    if _SECRET.search(lower) or "\\" in lower:
+        yield from _keyword_end("options", code, 0)
+        yield from _subscription_cut(code)
+        yield from _remark_cut(code)
+    if server := _SERVER.search(code):
+        yield from _option_cut(lower, code, server.end())
+    yield from _operand_cuts(code)
+    if identified := _IDENTIFIED_BY.search(code):
+        yield identified.end()
+    if verifier := _VERIFIER.search(lower):
+        yield verifier.start()
+
+
+def _role_cuts(lower: str, code: str) -> Iterator[int]:
     if role := _ROLE.search(code):
         yield from _keyword_end("password", lower, role.end())
         yield from _literal_cuts(code, _ROLE)
     if mapping := _USER_MAPPING.search(code):
         yield from _keyword_end("options", code, mapping.end())
         yield from _literal_cuts(code, _USER_MAPPING)
-    if _SECRET.search(lower) or "\\" in lower:
-        yield from _keyword_end("options", code, 0)
-        yield from _subscription_cut(code)
-    if setting := _SETTING.search(code):
-        yield from _setting_cuts(lower, setting.end())
-    yield from _operand_cuts(code)
-    if identified := _IDENTIFIED_BY.search(code):
-        yield identified.end()
     if (catalogue := _ROLE_CATALOGUE.search(lower)) and _CHANGE.search(code):
         yield catalogue.end()
-    if verifier := _VERIFIER.search(lower):
-        yield verifier.start()
 
 
 def _keyword_end(keyword: str, text: str, start: int) -> Iterator[int]:
@@ -174,6 +189,17 @@ def _literal_cuts(code: str, beginning: re.Pattern[str]) -> Iterator[int]:
         start += len(statement) + 1
 
 
+def _option_cut(lower: str, code: str, start: int) -> Iterator[int]:
+    at = code.find("options", start)
+    if at >= 0 and _SECRET_OPTION.search(lower, at):
+        yield at + len("options")
+
+
+def _remark_cut(code: str) -> Iterator[int]:
+    if remark := _REMARK.search(code):
+        yield from _keyword_end(" is", code, remark.end())
+
+
 def _subscription_cut(code: str) -> Iterator[int]:
     at = code.find("subscription")
     if at >= 0:
@@ -189,11 +215,16 @@ def _operand_cuts(code: str) -> Iterator[int]:
         yield option.end(1)
 
 
-def _setting_cuts(lower: str, start: int) -> Iterator[int]:
-    for name in _SECRET.finditer(lower, start):
-        if not lower.startswith("password_encryption", name.start()):
-            yield name.end()
-            return
+def _setting_cuts(lower: str, code: str) -> Iterator[int]:
+    if setting := _SETTING.search(code):
+        for name in _SECRET.finditer(lower, setting.end()):
+            if not lower.startswith("password_encryption", name.start()):
+                yield name.end()
+                return
+    if function := _FUNCTION.search(code):
+        for clause in _SET.finditer(code, function.end()):
+            if name_in_clause := _SET_SECRET.match(lower, clause.end()):
+                yield name_in_clause.end()
 
 
 def _is_spelled_strangely(lower: str) -> bool:
@@ -229,8 +260,16 @@ def _is_put_together(texts: Sequence[Opaque], code: str, depth: int) -> bool:
         return True
     if _PROGRAM.search(code) and any(_LOGIN.search(one.content) for one in texts):
         return True
-    literals = (one.content for one in texts if one.quote not in ('"', *_COMMENTS))
-    inner = _squeezed("".join(literals)).decode()
+    return _is_in_pieces(texts, code, in_code_body)
+
+
+def _is_in_pieces(texts: Sequence[Opaque], code: str, in_code_body: bool) -> bool:
+    """Whether the literals, one after the other, make a credential: `concat('pass', 'word=')`."""
+    literals = [one for one in texts if one.quote not in ('"', *_COMMENTS)]
+    outer = (one.content for one in literals if not (in_code_body and one.quote.startswith("$")))
+    if _INNER.search(lowered("".join(outer))):
+        return True
+    inner = _squeezed("".join(one.content for one in literals)).decode()
     if _MADE_ROLE.search(inner) and _EXECUTE.search(code):
         # What else goes into the statement is not to be seen.
         return True
@@ -284,6 +323,6 @@ def _holds_secret(text: Opaque, in_code_body: bool, depth: int) -> bool:
     if not is_suspicious(content):
         return False
     is_body = in_code_body and text.quote.startswith("$")
-    if not is_body and (_INNER.search(lowered(content)) or _URI.search(lowered(content))):
+    if not is_body and any(one.search(lowered(content)) for one in (_INNER, _URI, _PASSWORD_FILE)):
         return True
     return _cut(content, depth + 1) is not None

@@ -34,6 +34,7 @@ _CONNECT = Command("CONNECT", "MISC")
 _DISCONNECT = Command("DISCONNECT", "MISC")
 _AUTH_FAILURE = Command("AUTH FAILURE", "MISC")
 _APPLICATION_NAME = re.compile(r" application_name=(.*?)(?: SSL enabled \(.*| GSS \(.*)?\Z")
+_REPLICATION_COMMAND = "received replication command: "
 _KIND_CHARS = 64  # more than the longest beginning that is looked for
 # Two rows of a statement in the extended protocol that its third, execute, says again. Looked
 # for where the message begins, so that no text of a client is taken for one.
@@ -95,8 +96,11 @@ class LogReader:
             )
         if row.error_severity in _FAILURES:
             yield from self._failed(row, client)
-        elif row.error_severity == "LOG" and row.statement is None and row.context is None:
-            yield from self._logged(row, client)
+        elif row.error_severity == "LOG" and row.context is None:
+            if row.statement is None:
+                yield from self._logged(row, client)
+            elif row.message == _REPLICATION_COMMAND + row.statement:
+                yield from client.trail.replicated(row)
 
     def _logged(self, row: Row, client: _Client) -> list[Entry]:
         match row.message[:_KIND_CHARS].partition(":")[0]:
@@ -123,17 +127,17 @@ class LogReader:
         return client
 
     def _failed(self, row: Row, client: _Client) -> list[Entry]:
-        if row.statement is None and row.error_severity != "ERROR":
-            if row.ps in _LOGGING_IN:
-                self._end(row.session_id)
-                is_refused = (row.state_code or "").startswith("28")
-                command = _AUTH_FAILURE if is_refused else _CONNECT
-                return [_login(row, client, command, row.state_code, redact_message(row.message))]
-            # The server ends a session that does nothing: that is how it disconnects.
-            client.session.exit_code = row.state_code
-            client.session.exit_message = redact_message(row.message)
-            return []
-        return client.trail.failed(row)
+        if row.error_severity == "ERROR":
+            return client.trail.failed(row)
+        message = redact_message(row.message)
+        if row.statement is None and row.ps in _LOGGING_IN:
+            self._end(row.session_id)
+            is_refused = (row.state_code or "").startswith("28")
+            command = _AUTH_FAILURE if is_refused else _CONNECT
+            return [_login(row, client, command, row.state_code, message)]
+        # The server ends the session: that is how it disconnects, in a statement or between two.
+        client.session.exit_code, client.session.exit_message = row.state_code, message
+        return [] if row.statement is None else client.trail.failed(row)
 
     def _disconnected(self, row: Row, client: _Client) -> list[Entry]:
         session = client.session

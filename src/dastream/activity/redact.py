@@ -6,12 +6,13 @@ PostgreSQL logs a failed statement, a DO block or a function body as it was type
   end of the text, is `<REDACTED>`: `CREATE USER davide WITH PASSWORD <REDACTED>`. pgaudit cuts
   CREATE and ALTER ROLE the same way, so both kinds of log give the same text. Covered: roles,
   user mappings and other OPTIONS, subscriptions, settings and functions whose name says
-  password, the catalogue of roles, password verifiers.
+  password, the catalogue of roles, password verifiers, what is remarked about roles.
 - Where the keyword stands in a literal or a comment, so that SQL or a connection string is
   being put together, the secret may stand before it: then the text is cut at its first literal,
   parenthesis, number or comment (`DO <REDACTED>`). The same if keyword or string are pieced
   together or spelled in escapes, if a literal before speaks of it, if a code body executes a
-  text about a role, or if the text cannot be read for certain.
+  text about a role, or if the text cannot be read for certain. What the server itself cannot
+  parse is cut there, or after the keyword, as soon as it mentions a password at all.
 - A comment before a credential may hold it too: then the text is cut at that comment.
 - A code body that executes a text of which it cannot be told what it is, is cut at its first
   literal: EXECUTE of a variable or of a function other than `format('…')`, or together with a
@@ -23,12 +24,13 @@ PostgreSQL logs a failed statement, a DO block or a function body as it was type
   quote it.
 
 So it fails closed: too much is cut rather than too little. What it does not touch are secrets
-that the server does not know as such: `SELECT … WHERE password = $1` on a user's table is the
-user's data, and masking that is a transform's job. Of a password in the arguments of a function
-whose name does not speak of passwords, the text says nothing. pgaudit reports the statement
-inside, and then the call is cut too; without pgaudit only those functions, prepared statements
-and triggers are known that were made, in a text that is cut, while the log was read. What the
-log does not tell: those that were there before, or came with an extension or a restored dump;
+that the server does not know as such: `SELECT … WHERE password = $1` on a user's table, or
+`crypt('…', gen_salt('bf'))`, is the user's data, and masking that is a transform's job. So is a
+password that somebody typed as a user name. Of a password in the arguments of a function whose
+name does not speak of passwords, the text says nothing. pgaudit reports the statement inside,
+and then the call is cut too; without pgaudit only those functions, prepared statements and
+triggers are known that were made, in a text that is cut, while the log was read. What the log
+does not tell: those that were there before, or came with an extension or a restored dump;
 operators, casts, views, rules, defaults and partitions through which a function is reached;
 `(x).f` for `f(x)`; a call whose name the statement computes.
 """
@@ -39,7 +41,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from dastream.activity.credentials import find_credential, first_value
+from dastream.activity.credentials import find_credential, first_value, secret_mention
 from dastream.activity.sql import lowered, opaque, outline
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "redact",
     "redact_message",
     "redact_statement",
+    "redact_unparsed",
     "redact_values",
 ]
 
@@ -101,6 +104,19 @@ def redact_statement(sql: str, values: Sequence[str | None], *messages: str | No
     if cut is not None:
         return Redacted(_masked(sql, cut), [MASK for _ in values], is_cut=True)
     return Redacted(sql, redact_values(sql, values) if values else [], is_cut=False)
+
+
+def redact_unparsed(sql: str, values: Sequence[str | None]) -> Redacted | None:
+    """What not even the server can parse (`ALTER USR davide PASSWORD = …`), cut as early as can be.
+
+    None if it does not mention a password.
+    """
+    mention = secret_mention(sql)
+    if mention is None:
+        return None
+    cuts = (mention, first_value(sql), find_credential(sql))
+    cut = min(one for one in cuts if one is not None)
+    return Redacted(_masked(sql, cut), [MASK for _ in values], is_cut=True)
 
 
 class SecretFunctions:
