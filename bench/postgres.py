@@ -102,8 +102,14 @@ class Measured(NamedTuple):
 def pgbench(server, programs, *options):
     environment = {"PGPASSWORD": server.password, "PATH": os.defpath, "LC_ALL": "C"}
     done = subprocess.run(
-        [programs / "pgbench", "-h", server.host, "-p", str(server.port), "-U", "postgres"]
-        + [*options, "postgres"],
+        [
+            programs / "pgbench",
+            f"--host={server.host}",
+            f"--port={server.port}",
+            "--username=postgres",
+            *options,
+            "postgres",
+        ],
         env=environment,
         capture_output=True,
         text=True,
@@ -163,7 +169,8 @@ def measure(workload, rounds, seconds):
                 if way == WAYS[2]:
                     one = with_emitter(server, programs.bin, workload, seconds, aws)
                 else:
-                    one = Measured(transactions_a_second(server, programs.bin, workload, seconds))
+                    tps = transactions_a_second(server, programs.bin, workload, seconds)
+                    one = Measured(tps)
                 results[way].append(one)
         version = audited.version
     return version, results
