@@ -26,7 +26,7 @@ made while the log was read.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dastream.activity.credentials import find_credential, first_value
@@ -87,21 +87,24 @@ class SecretFunctions:
     The arguments of a call are then the credential, though nothing in its text says so.
     """
 
-    def __init__(self) -> None:
-        self._names: set[str] = set()
-        self._call: re.Pattern[str] | None = None
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.names = set(names)
+        self._call = self._pattern()
 
     def learn(self, sql: str) -> None:
         """Remember the function that the statement makes, if it makes one."""
         made = _MADE_FUNCTION.match(lowered(sql))
-        if made and made[1] not in self._names and len(self._names) < FUNCTIONS_MAX:
-            self._names.add(made[1])
-            names = "|".join(re.escape(name) for name in self._names)
-            self._call = re.compile(rf'\b(?:{names})"?\s*\(')
+        if made and made[1] not in self.names and len(self.names) < FUNCTIONS_MAX:
+            self.names.add(made[1])
+            self._call = self._pattern()
 
     def are_called(self, sql: str) -> bool:
         """Whether the statement calls one of them, or makes a function that does."""
         return self._call is not None and self._call.search(lowered(sql)) is not None
+
+    def _pattern(self) -> re.Pattern[str] | None:
+        names = "|".join(re.escape(name) for name in self.names)
+        return re.compile(rf'\b(?:{names})"?\s*\(') if names else None
 
 
 def redact_values(sql: str, values: Sequence[str | None]) -> list[str | None]:
