@@ -112,6 +112,11 @@ class Emitter:
         return 0 if self._follower is None else self._follower.reader.missing
 
     @property
+    def gaps(self) -> int:
+        """Files of the log that went before they were read to their end."""
+        return 0 if self._follower is None else self._follower.tail.gaps
+
+    @property
     def cut_lines(self) -> int:
         """Rows of the log that were too long, and so gave an entry that is cut."""
         return 0 if self._follower is None else self._follower.tail.cut

@@ -36,7 +36,8 @@ PUT_BYTES_MAX = 5 * 1024 * 1024 - 64 * 1024
 WAIT_SECONDS_MIN = 0.1
 WAIT_SECONDS_MAX = 10.0
 LAST_ATTEMPTS_MAX = 5
-"""Attempts that are left once the publisher is to stop."""
+LAST_WAIT_SECONDS_MAX = 1.0
+"""Attempts that are left once the publisher is to stop, and the pauses between them."""
 
 TOLD_SECONDS = 60.0
 """How often the same trouble is told."""
@@ -213,8 +214,11 @@ class Publisher:
             self._tell(error)
         self.counters.retries += 1
         seconds = min(WAIT_SECONDS_MAX, WAIT_SECONDS_MIN * 2 ** min(attempt, 16))
-        # Not the event's wait: the last attempts are to have pauses too.
-        time.sleep(seconds * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
+        seconds *= random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
+        if self._stopping.is_set():
+            time.sleep(min(seconds, LAST_WAIT_SECONDS_MAX))
+        else:
+            self._stopping.wait(seconds)
 
 
 def _payload_head(cluster_id: str, instance_id: str) -> bytes:
