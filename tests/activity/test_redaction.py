@@ -61,6 +61,12 @@ SET_DIRECTLY = {
     "SELECT f(name => 'x', password => 'hunter2')": "SELECT f(name => 'x', password",
     "UPDATE pg_authid SET rolpassword = 'hunter2'": "UPDATE pg_authid",
     "SELECT 'SCRAM-SHA-256$4096:hunter2'": "SELECT",
+    "ALTER FUNCTION f() SET app.password = 'hunter2'": "ALTER FUNCTION f() SET app.password",
+    "COMMENT ON ROLE x IS 'the password is hunter2'": "COMMENT ON ROLE x IS",
+    "SECURITY LABEL FOR p ON ROLE x IS 'pwd hunter2'": "SECURITY LABEL FOR p ON ROLE x IS",
+    "CREATE SERVER s FOREIGN DATA WRAPPER f OPTIONS (host 'h', secret_key 'hunter2')": (
+        "CREATE SERVER s FOREIGN DATA WRAPPER f OPTIONS"
+    ),
     f"ALTER TABLE t SET (x = md5{'0a' * 16})": "ALTER TABLE t SET (x =",
 }
 
@@ -90,6 +96,8 @@ PUT_TOGETHER = {
     "SELECT dblink_exec('c', 'ALTER ROLE x PASSWORD ''hunter2''')": "SELECT dblink_exec",
     "SELECT set_config('app.password', 'hunter2', false)": "SELECT set_config",
     "SELECT format('%s %s %s PASSWORD %L', 'ALTER', 'ROLE', 'x', 'hunter2')": "SELECT format",
+    "SELECT f('host=h pass'\n'word=hunter2')": "SELECT f",
+    "COPY (SELECT 'h:*:*:u:hunter2') TO '/root/.pgpass'": "COPY",
     "COPY t FROM PROGRAM 'PGPASSWORD=hunter2 psql'": "COPY t FROM PROGRAM",
     "ALTER SYSTEM SET primary_conninfo = 'password=hunter2'": "ALTER SYSTEM SET primary_conninfo =",
     "/* ALTER ROLE x PASSWORD 'hunter2' */ SELECT 1": "",
@@ -120,6 +128,9 @@ KEPT = [
     "SELECT md5('x'), '\\x6162', E'a\\nb', 'it\\'s'",
     "CREATE SUBSCRIPTION s CONNECTION 'host=h' PUBLICATION p",
     "SELECT 'postgres: a database'",
+    "COMMENT ON COLUMN users.password IS 'bcrypt of the password'",
+    "CREATE SERVER s FOREIGN DATA WRAPPER f OPTIONS (host 'h', dbname 'd')",
+    "CREATE FUNCTION f(password text) RETURNS text SET search_path = a AS 'x' LANGUAGE sql",
 ]
 
 
@@ -216,7 +227,25 @@ def test_a_function_that_sets_a_credential_is_known_by_its_calls():
     functions.learn('CREATE OR REPLACE FUNCTION "app"."Grant_Login"(p text) RETURNS void')
     assert functions.are_called("SELECT app.grant_login('hunter2')")
     assert functions.are_called("SELECT \"Grant_Login\" ('hunter2')")
+    assert functions.are_called("SELECT app . grant_login/* x */('hunter2')")
     assert not functions.are_called("SELECT * FROM grant_login")
+
+
+def test_what_a_function_is_renamed_to_is_known_too():
+    functions = SecretFunctions()
+    functions.learn("BEGIN; CREATE/**/FUNCTION f(p text) RETURNS void AS 'x'; COMMIT")
+    renaming = 'ALTER FUNCTION f RENAME TO "G g"'
+    assert functions.are_called(renaming)
+    functions.learn(renaming)
+    assert functions.are_called("SELECT \"G g\"('hunter2')")
+
+
+def test_a_prepared_statement_is_known_by_its_execution():
+    functions = SecretFunctions()
+    functions.learn("PREPARE p (text) AS SELECT set_config('app.password', $1, false)")
+    assert functions.are_called("EXECUTE p('hunter2')")
+    assert functions.are_called("EXPLAIN EXECUTE p('hunter2')")
+    assert not functions.are_called("DEALLOCATE p")
 
 
 def test_a_mask_in_the_text_of_a_client_hides_nothing():
@@ -249,14 +278,28 @@ def test_ordinary_statements_are_passed_over_at_once():
         "options ",
         "\\x41",
         "md5",
+        "comment on role ",
+        "label for x ",
+        "create server options ",
+        "key",
+        "create function set ",
+        "pass",
+        "rename to x ",
+        "execute ",
+        "x ",
     ],
 )
 def test_time_grows_with_the_length_and_no_faster(piece):
+    functions = SecretFunctions()
+    functions.learn("CREATE FUNCTION f(")
+
     def seconds(repeats):
         text = "create role password " + piece * repeats + " password"
         began = time.process_time()
         redact(text)
         redact_values(text[21:], [text])
+        functions.are_called(text)
+        functions.learn(text)
         return time.process_time() - began
 
     repeats = 40_000 // len(piece)

@@ -65,17 +65,17 @@ def test_a_portal_that_is_fetched_from_is_one_statement(read, mode):
 
 def test_a_portal_that_stays_open_is_audited_when_it_is_closed(read):
     assert read(NAMED, *INSERT, FETCH, audit(4, "SELECT a"), *COMMIT) == [
-        (2, "INSERT", "INSERT b"),
-        (3, "SELECT", "SELECT a"),
+        (3, "INSERT", "INSERT b"),
+        (2, "SELECT", "SELECT a"),
         (4, "COMMIT", "COMMIT"),
     ]
 
 
 def test_a_portal_that_pgaudit_forgets_is_there_at_the_end_of_its_transaction(read):
     assert read(NAMED, *INSERT, *COMMIT) == [
-        (2, "INSERT", "INSERT b"),
-        (4, "SELECT", "SELECT a"),
-        (3, "COMMIT", "COMMIT"),
+        (3, "INSERT", "INSERT b"),
+        (2, "SELECT", "SELECT a"),
+        (4, "COMMIT", "COMMIT"),
     ]
 
 

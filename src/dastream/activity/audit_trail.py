@@ -7,17 +7,22 @@ statement that has succeeded, says when a statement is complete and what pgaudit
 
 For that SELECT pgaudit's row comes late, when the portal is closed: at the next bind, or at the
 end of the transaction. For all others it comes before the server's own.
+
+pgaudit's numbers are not those of the client's statements: what a deferred trigger does has a
+number of its own, and what runs while a portal is open has the portal's. So a statement is what
+lies between two rows of the server.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import groupby
 
 from dastream.activity.command import Command
 from dastream.activity.entry import Entry
 from dastream.activity.log_row import Audit, Completed, Row, parse_audit, times
-from dastream.activity.redact import MASK, SecretFunctions, conceal
+from dastream.activity.query_string import QueryString
+from dastream.activity.redact import MASK, Redacted, SecretFunctions, conceal, redact_message
 from dastream.activity.session import Session
 from dastream.activity.statement_trail import PORTALS_MAX, StatementTrail
 
@@ -26,35 +31,24 @@ __all__ = ["PENDING_MAX", "AuditTrail"]
 PENDING_MAX = 1000
 """Entries of one statement that wait for its end; a loop in a function can make any number."""
 
-# pgaudit writes these before it runs them, so they have a row even if they fail.
-_WRITTEN_FIRST = ("DO", "CREATE EXTENSION", "ALTER EXTENSION")
 # A relation that is named again, or in passing, and of which nothing is asked.
 _NO_COMMAND = "???"
 _DML = ("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE")
 _ENDS_OF_TRANSACTION = ("COMMIT", "ROLLBACK", "PREPARE TRANSACTION")
-_CUT_BY_PGAUDIT = f" {MASK}"
 
 
-class _Pending(NamedTuple):
-    """An entry, its text as pgaudit wrote it, and whether that has been cut."""
+@dataclass
+class _Pending:
+    """An entry, its text as pgaudit wrote it, whether that has been cut, and pgaudit's number."""
 
     entry: Entry
     sql: str
     is_cut: bool
+    audit_id: int
 
-    def is_of(self, sql: str | None) -> bool:
-        """Whether this is about the client's statement itself, and not one inside it."""
-        if sql is None or sql == self.sql:
-            return sql is not None
-        if self.sql.endswith(_CUT_BY_PGAUDIT):
-            return sql.startswith(self.sql.removesuffix(_CUT_BY_PGAUDIT))
-        # The server's row has the name of a prepared statement before the text, and a name may
-        # hold the ": " that ends it.
-        return sql.endswith(f": {self.sql}")
-
-    @property
-    def is_call(self) -> bool:
-        return self.entry.class_ == "FUNCTION" and self.entry.command == "EXECUTE"
+    def is_of(self, sent: QueryString) -> bool:
+        """Whether this is about a statement of the client, and not a call or one inside it."""
+        return not _is_call(self.entry.class_, self.entry.command) and sent.holds(self.sql)
 
 
 @dataclass
@@ -63,7 +57,9 @@ class _Awaited:
 
     row: Row
     done: Completed
+    sent: QueryString
     pending: list[_Pending]
+    ids: tuple[int, int]
     is_audited: bool = False
 
     @property
@@ -79,8 +75,9 @@ class AuditTrail(StatementTrail):
         super().__init__(session, functions)
         self._pending: list[_Pending] = []
         self._awaited: list[_Awaited] = []
-        self._audit_id = 0
         self._statement_id = 0
+        self._substatements_before = 0
+        self._audit_id = 0
         self._seen: set[tuple[object, ...]] = set()
         self._concealed_id = 0
 
@@ -95,13 +92,10 @@ class AuditTrail(StatementTrail):
         line = parse_audit(row.message)
         if line is None or line.command == _NO_COMMAND or self._is_repeated(line):
             return []
-        one = self._begin(row, line)
         for awaited in self._awaited:
-            if one.is_of(awaited.done.text) and not one.is_call:
-                awaited.is_audited = True
-                pending, awaited.pending = [*awaited.pending, one], []
-                return self._finish(pending, awaited.done)
-        self._pending.append(one)
+            if awaited.sent.holds(line.text) and not _is_call(line.category, line.command):
+                return self._audited_late(row, line, awaited)
+        self._pending.append(self._begin(row, line, self._ids(line)))
         return self._make_room() if len(self._pending) >= PENDING_MAX else []
 
     def completed(self, row: Row) -> list[Entry]:
@@ -110,54 +104,85 @@ class AuditTrail(StatementTrail):
         if done is None:
             return []
         earlier = self._give_up(keep_named=row.ps not in _ENDS_OF_TRANSACTION)
-        if any(one.is_of(done.text) and not one.is_call for one in self._pending):
-            return earlier + self._finish_pending(done)
+        sent = QueryString(done.text)
+        pending = self._take(sent)
+        if any(one.is_of(sent) for one in pending):
+            return earlier + self._finish(pending, sent, done)
         if row.ps == "SELECT" and done.kind.startswith("execute "):
-            self._awaited.append(_Awaited(row, done, self._pending))
-            self._pending = []
+            self._awaited.append(_Awaited(row, done, sent, pending, self._ids_after(pending)))
             return earlier
-        return earlier + self._finish_pending(done) + self._succeeded(row, done)
+        ids = self._ids_after(pending) if pending else None
+        return earlier + self._finish(pending, sent, done) + self._succeeded(row, done, ids)
 
     def failed(self, row: Row) -> list[Entry]:
         """Entries for a row of severity ERROR or above."""
         earlier = self._give_up()
-        statement_id, substatement_id = self._failed_ids(row)
+        sent = QueryString(row.statement)
+        pending = self._take(sent)
         redacted = self._redact_failed(row)
-        entry = self._failure(row, redacted, statement_id, substatement_id)
-        self._pending.append(_Pending(entry, row.statement or "", redacted.is_cut))
-        return earlier + self._finish_pending()
+        if written := _written_before(pending, sent):
+            self._fail(written, row, redacted)
+        else:
+            ids = self._ids_after_inside(pending, sent)
+            entry = self._failure(row, redacted, *ids)
+            pending.append(_Pending(entry, sent.text, redacted.is_cut, 0))
+        return earlier + self._finish(pending, sent)
 
     def flush(self) -> list[Entry]:
         """Entries that have waited for another row of the log, when none is to come."""
-        return self._give_up() + self._finish_pending()
+        earlier = self._give_up()
+        nothing = QueryString(None)
+        return earlier + self._finish(self._take(nothing), nothing)
 
     def _is_repeated(self, line: Audit) -> bool:
         # A self join has a row for each time the relation is named.
         if line.statement_id != self._audit_id:
             self._audit_id = line.statement_id
-            self._statement_id = self.session.next_statement()
             self._seen.clear()
         key = line[1:6]
         is_repeated = key in self._seen
         self._seen.add(key)
         return is_repeated
 
-    def _begin(self, row: Row, line: Audit) -> _Pending:
+    def _begin(self, row: Row, line: Audit, ids: tuple[int, int]) -> _Pending:
         redacted = self._redact(line.text, line.values)
         is_dml = line.command in _DML and line.category in ("READ", "WRITE")
         entry = self.session.entry(
             row,
             Command(line.command, line.category),
             times(row.timestamp),
-            self._statement_id,
-            substatement_id=line.substatement_id,
+            ids[0],
+            substatement_id=ids[1],
             object_type=line.object_type or None,
             object_name=line.object_name or None,
             row_count=line.rows if is_dml else None,
             command_text=redacted.text,
             param_list=redacted.values,
         )
-        return _Pending(entry, line.text, redacted.is_cut)
+        return _Pending(entry, line.text, redacted.is_cut, line.statement_id)
+
+    def _ids(self, line: Audit) -> tuple[int, int]:
+        if not self._pending or self._pending[-1].audit_id != line.statement_id:
+            self._statement_id = self.session.next_statement()
+            self._substatements_before = line.substatement_id - 1
+        return self._statement_id, line.substatement_id - self._substatements_before
+
+    def _ids_after(self, pending: list[_Pending]) -> tuple[int, int]:
+        if not pending:
+            return self.session.next_statement(), 1
+        last = pending[-1].entry
+        return last.statement_id, last.substatement_id + 1
+
+    def _ids_after_inside(self, pending: list[_Pending], sent: QueryString) -> tuple[int, int]:
+        """The numbers of a statement of which only what ran inside it has been written."""
+        last = pending[-1].entry.statement_id if pending else 0
+        is_over = any(one.entry.statement_id == last and one.is_of(sent) for one in pending)
+        return self._ids_after([] if is_over else pending)
+
+    def _audited_late(self, row: Row, line: Audit, awaited: _Awaited) -> list[Entry]:
+        awaited.is_audited = True
+        pending, awaited.pending = [*awaited.pending, self._begin(row, line, awaited.ids)], []
+        return self._finish(pending, awaited.sent, awaited.done)
 
     def _give_up(self, *, keep_named: bool = False) -> list[Entry]:
         """Entries for completed statements that pgaudit has left out for good."""
@@ -167,56 +192,99 @@ class AuditTrail(StatementTrail):
             if keep_named and awaited.has_named_portal and not awaited.is_audited:
                 kept.append(awaited)
                 continue
-            entries += self._finish(awaited.pending, awaited.done)
+            entries += self._finish(awaited.pending, awaited.sent, awaited.done)
             if not awaited.is_audited:
-                entries += self._succeeded(awaited.row, awaited.done)
+                entries += self._succeeded(awaited.row, awaited.done, awaited.ids)
         self._awaited = kept[-PORTALS_MAX:]
         return entries
 
-    def _failed_ids(self, row: Row) -> tuple[int, int]:
-        """The numbers of a statement that has failed, in place of a row that tells its start."""
-        for one in reversed(self._pending):
-            if one.entry.command in _WRITTEN_FIRST and one.is_of(row.statement):
-                if one.entry.command != row.ps:
-                    break
-                self._pending.remove(one)
-                return one.entry.statement_id, 1
-        last = self._pending[-1] if self._pending else None
-        if last is not None and (last.is_call or not last.is_of(row.statement)):
-            # What has been written is from inside the statement that failed.
-            return last.entry.statement_id, last.entry.substatement_id + 1
-        return self.session.next_statement(), 1
-
-    def _finish_pending(self, done: Completed | None = None) -> list[Entry]:
+    def _take(self, sent: QueryString) -> list[_Pending]:
+        """What pgaudit has written since the server's last row, numbered as the client sent it."""
         pending, self._pending = self._pending, []
-        return self._finish(pending, done)
+        if pending and pending[0].audit_id != pending[-1].audit_id:
+            self.session.statement_id = _renumber(pending, sent)
+        return pending
 
     def _make_room(self) -> list[Entry]:
         # The first row may be the statement's own, and then the only one.
         self._pending, inside = self._pending[:1], self._pending[1:]
-        return self._finish(inside, None)
+        return self._conceal(inside)
 
-    def _finish(self, pending: list[_Pending], done: Completed | None) -> list[Entry]:
+    def _fail(self, written: list[_Pending], row: Row, redacted: Redacted) -> None:
+        _, end = times(row.timestamp)
+        for one in written:
+            is_cut = redacted.is_cut or one.is_cut
+            one.entry.log_time = end
+            one.entry.exit_code = row.state_code
+            one.entry.error_message = MASK if is_cut else redact_message(row.message)
+            one.entry.param_list = one.entry.param_list or redacted.values
+        if redacted.is_cut:
+            self._concealed_id = written[0].entry.statement_id
+
+    def _finish(
+        self, pending: list[_Pending], sent: QueryString, done: Completed | None = None
+    ) -> list[Entry]:
         for one in pending:
-            if done is not None and one.is_of(done.text):
-                one.entry.start_time, one.entry.log_time = done.start, done.end
-                _restore_nulls(one.entry, done)
+            if done is not None and sent.holds(one.sql):
+                self._complete(one, sent, done)
         return self._conceal(pending)
+
+    def _complete(self, one: _Pending, sent: QueryString, done: Completed) -> None:
+        """Tell what the server's own row knows better than pgaudit's."""
+        entry = one.entry
+        entry.start_time, entry.log_time = done.start, done.end
+        if one.is_cut:
+            return
+        text = sent.text if sent.is_only(one.sql) else one.sql
+        if text != one.sql or (done.values and not entry.param_list):
+            redacted = self._redact(text, done.values)
+            entry.command_text, entry.param_list, one.is_cut = redacted
+        elif None in done.values and len(done.values) == len(entry.param_list):
+            # To pgaudit NULL is the empty string.
+            both = zip(entry.param_list, done.values, strict=True)
+            entry.param_list = [None if exact is None else value for value, exact in both]
 
     def _conceal(self, pending: list[_Pending]) -> list[Entry]:
         """The entries, masked if their statement has set a credential inside, as a call can."""
         for one in pending:
             if one.is_cut:
                 self._concealed_id = one.entry.statement_id
-        for entry, sql, is_cut in pending:
-            if entry.statement_id == self._concealed_id and not is_cut:
-                entry.command_text, entry.param_list, _ = conceal(sql, entry.param_list)
+        for one in pending:
+            entry = one.entry
+            if entry.statement_id == self._concealed_id and not one.is_cut:
+                entry.command_text, entry.param_list, _ = conceal(one.sql, entry.param_list)
                 entry.error_message = entry.error_message and MASK
         return [one.entry for one in pending]
 
 
-def _restore_nulls(entry: Entry, done: Completed) -> None:
-    # To pgaudit NULL is the empty string; the server's own row tells them apart.
-    if None in done.values and len(done.values) == len(entry.param_list):
-        both = zip(entry.param_list, done.values, strict=True)
-        entry.param_list = [None if exact is None else value for value, exact in both]
+def _is_call(category: str, command: str) -> bool:
+    return category == "FUNCTION" and command == "EXECUTE"
+
+
+def _renumber(pending: list[_Pending], sent: QueryString) -> int:
+    """Give what is of no statement of the client the number of the statement before it.
+
+    Returns the last number.
+    """
+    runs = [list(run) for _, run in groupby(pending, key=lambda one: one.entry.statement_id)]
+    statement_id, substatements = runs[0][0].entry.statement_id, 0
+    for run in runs:
+        if run is not runs[0] and any(one.is_of(sent) for one in run):
+            statement_id, substatements = statement_id + 1, 0
+        for one in run:
+            one.entry.statement_id = statement_id
+            one.entry.substatement_id += substatements
+        substatements = run[-1].entry.substatement_id
+    return statement_id
+
+
+def _written_before(pending: list[_Pending], sent: QueryString) -> list[_Pending]:
+    """What pgaudit has written about the statement that failed, before it failed.
+
+    It writes a DO block before it runs, and a statement that a deferred constraint refuses.
+    """
+    own = [one for one in pending if one.is_of(sent)]
+    if not own or len({one.entry.statement_id for one in own}) < sent.count:
+        return []
+    last = own[-1].entry.statement_id
+    return [one for one in own if one.entry.statement_id == last]

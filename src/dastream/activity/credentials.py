@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from dastream.activity.sql import Opaque, lowered, opaque, outline
 
-__all__ = ["find_credential", "first_value", "is_suspicious"]
+__all__ = ["find_credential", "first_value", "is_suspicious", "mentions_secret"]
 
 NESTING_MAX = 4
 """Literals within literals that are looked into; what lies deeper is taken for a secret."""
@@ -22,7 +22,7 @@ _SQUEEZE = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowerca
 _DROPPED = bytes(byte for byte in range(256) if byte not in _KEPT)
 _HINTS = re.compile(
     rb"pass(?:w|phrase)|pwd|scramsha|md5|postgres(?:ql)?:|identifiedby|pgauthid|uescape"
-    rb"|(?:create|alter)(?:role|user|group)"
+    rb"|(?:create|alter)(?:role|user|group|server)|foreigndatawrapper|pgpass"
 )
 
 _SECRET = re.compile(r"passw(?:or)?d|passphrase|pwd")
@@ -31,6 +31,18 @@ _USER_MAPPING = re.compile(r"\b(?:create|alter)\s+user\s+mapping\b")
 # Literals of a role's statement that are no secrets: `VALID UNTIL '…'` and `SET name = '…'`.
 _LITERAL = re.compile(r"\b(?:until|set\s+[\w.]+\s*(?:=|\bto\b))\s*'|'")
 _SETTING = re.compile(r"(?:\A|;)\s*(?:set|alter\s+(?:system|database))\b")
+# The clause of a function, not what its body does: that is a literal.
+_FUNCTION = re.compile(
+    r"\b(?:create\s+(?:or\s+replace\s+)?|alter\s+)(?:function|procedure|routine)\b"
+)
+_SET = re.compile(r"\bset\s+")
+_SET_SECRET = re.compile(r'[\w."]*?(?:passw(?:or)?d|passphrase|pwd)\w*')
+_SERVER = re.compile(r"\b(?:create|alter)\s+(?:server|foreign\s+data\s+wrapper)\b")
+_SECRET_OPTION = re.compile(r"(?:pass|pw|secret|token|credential|key)[\w\"]{0,64}\s{0,64}'")
+_REMARK = re.compile(
+    r"\b(?:comment|label(?:\s+for\s+[\w\"' ]{1,64}?)?)\s+on\s+"
+    r"(?:role|user|database|server|subscription|foreign)\b"
+)
 # A name with the keyword in it that a literal or `=>` follows, or that is called.
 _OPERAND = re.compile(r"((?:passw(?:or)?d|passphrase|pwd)\w{0,64})(?:\s*(?:'|=>|:=)|\()")
 _RELATION = re.compile(
@@ -47,6 +59,7 @@ _INNER = re.compile(r"(?:passw(?:or)?d|passphrase|pwd)(?:\s*=|\s+(?:['%$]|e'|u&|
 _MADE_ROLE = re.compile(r"(?:create|alter)(?:role|user|group)")
 _EXECUTE = re.compile(r"\bexecute\b")
 _URI = re.compile(r"postgres(?:ql)?://")
+_PASSWORD_FILE = re.compile(r"\.pgpass\b|pgpass\.conf")
 _CONNECTS = re.compile(r"dblink|conninfo|\bconnection\b|\bserver\b|\bset_config\b")
 _ESCAPE = re.compile(
     r"\\(?:x([0-9a-f]{1,2})|u([0-9a-f]{4})|u([0-9a-f]{8})|\+([0-9a-f]{6})|([0-9a-f]{4})"
@@ -66,6 +79,11 @@ def is_suspicious(text: str) -> bool:
 def find_credential(sql: str) -> int | None:
     """Where the text is to be cut so that no credential is left in it, None if it holds none."""
     return _cut(sql) if is_suspicious(sql) else None
+
+
+def mentions_secret(sql: str) -> bool:
+    """Whether a word of the text means a password, whatever it stands for."""
+    return _SECRET.search(lowered(sql)) is not None
 
 
 def first_value(sql: str) -> int:
@@ -95,26 +113,32 @@ def _cut(sql: str, depth: int = 0) -> int | None:
 
 def _direct_cuts(lower: str, code: str) -> Iterator[int]:
     """Where a credential is set by code, and not by a text that the code puts together."""
+    yield from _role_cuts(lower, code)
+    yield from _setting_cuts(lower, code)
+    if _SECRET.search(lower) or "\\" in lower:
+        yield from _keyword_end("options", code, 0)
+        yield from _subscription_cut(code)
+        yield from _remark_cut(code)
+    if server := _SERVER.search(code):
+        yield from _option_cut(lower, code, server.end())
+    for operand in _OPERAND.finditer(code):
+        if not _RELATION.search(code[max(operand.start() - 128, 0) : operand.start()]):
+            yield operand.end(1)
+    if identified := _IDENTIFIED_BY.search(code):
+        yield identified.end()
+    if verifier := _VERIFIER.search(lower):
+        yield verifier.start()
+
+
+def _role_cuts(lower: str, code: str) -> Iterator[int]:
     if role := _ROLE.search(code):
         yield from _keyword_end("password", lower, role.end())
         yield from _literal_cuts(code, _ROLE)
     if mapping := _USER_MAPPING.search(code):
         yield from _keyword_end("options", code, mapping.end())
         yield from _literal_cuts(code, _USER_MAPPING)
-    if _SECRET.search(lower) or "\\" in lower:
-        yield from _keyword_end("options", code, 0)
-        yield from _subscription_cut(code)
-    if setting := _SETTING.search(code):
-        yield from _setting_cuts(lower, setting.end())
-    for operand in _OPERAND.finditer(code):
-        if not _RELATION.search(code[max(operand.start() - 128, 0) : operand.start()]):
-            yield operand.end(1)
-    if identified := _IDENTIFIED_BY.search(code):
-        yield identified.end()
     if (catalogue := _ROLE_CATALOGUE.search(lower)) and _CHANGE.search(code):
         yield catalogue.end()
-    if verifier := _VERIFIER.search(lower):
-        yield verifier.start()
 
 
 def _keyword_end(keyword: str, text: str, start: int) -> Iterator[int]:
@@ -133,17 +157,33 @@ def _literal_cuts(code: str, beginning: re.Pattern[str]) -> Iterator[int]:
         start += len(statement) + 1
 
 
+def _option_cut(lower: str, code: str, start: int) -> Iterator[int]:
+    at = code.find("options", start)
+    if at >= 0 and _SECRET_OPTION.search(lower, at):
+        yield at + len("options")
+
+
+def _remark_cut(code: str) -> Iterator[int]:
+    if remark := _REMARK.search(code):
+        yield from _keyword_end(" is", code, remark.end())
+
+
 def _subscription_cut(code: str) -> Iterator[int]:
     at = code.find("subscription")
     if at >= 0:
         yield from _keyword_end("connection", code, at)
 
 
-def _setting_cuts(lower: str, start: int) -> Iterator[int]:
-    for name in _SECRET.finditer(lower, start):
-        if not lower.startswith("password_encryption", name.start()):
-            yield name.end()
-            return
+def _setting_cuts(lower: str, code: str) -> Iterator[int]:
+    if setting := _SETTING.search(code):
+        for name in _SECRET.finditer(lower, setting.end()):
+            if not lower.startswith("password_encryption", name.start()):
+                yield name.end()
+                return
+    if function := _FUNCTION.search(code):
+        for clause in _SET.finditer(code, function.end()):
+            if name_in_clause := _SET_SECRET.match(lower, clause.end()):
+                yield name_in_clause.end()
 
 
 def _is_spelled_strangely(lower: str) -> bool:
@@ -175,7 +215,10 @@ def _is_put_together(texts: Sequence[Opaque], code: str, depth: int) -> bool:
     in_code_body = _CODE_BODY.match(code) is not None
     if any(_holds_secret(one, in_code_body, depth) for one in texts):
         return True
-    inner = _squeezed("".join(one.content for one in texts if one.quote != '"')).decode()
+    joined = "".join(one.content for one in texts if one.quote != '"')
+    if len(texts) > 1 and _INNER.search(lowered(joined)):
+        return True
+    inner = _squeezed(joined).decode()
     if _MADE_ROLE.search(inner) and _EXECUTE.search(code):
         # What else goes into the statement is not to be seen.
         return True
@@ -192,6 +235,6 @@ def _holds_secret(text: Opaque, in_code_body: bool, depth: int) -> bool:
     if not is_suspicious(content):
         return False
     is_body = in_code_body and text.quote.startswith("$")
-    if not is_body and (_INNER.search(lowered(content)) or _URI.search(lowered(content))):
+    if not is_body and any(one.search(lowered(content)) for one in (_INNER, _URI, _PASSWORD_FILE)):
         return True
     return _cut(content, depth + 1) is not None

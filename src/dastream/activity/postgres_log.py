@@ -41,6 +41,7 @@ _CONNECT = Command("CONNECT", "MISC")
 _DISCONNECT = Command("DISCONNECT", "MISC")
 _AUTH_FAILURE = Command("AUTH FAILURE", "MISC")
 _APPLICATION_NAME = re.compile(r" application_name=(.*?)(?: SSL enabled \(.*| GSS \(.*)?\Z")
+_REPLICATION_COMMAND = "received replication command: "
 _KIND_CHARS = 64  # more than the longest beginning that is looked for
 _ALL_SESSIONS_LOST = "; reinitializing"  # postmaster.c, after one process has crashed
 _FOREVER = 2**63
@@ -167,9 +168,12 @@ class LogReader:
         client.is_in_audit = False
         if row.error_severity in _FAILURES:
             return self._failed(row, client)
-        if row.error_severity == "LOG" and row.statement is None and row.context is None:
+        if row.error_severity != "LOG" or row.context is not None:
+            return []
+        if row.statement is None:
             return self._logged(row, client)
-        return []
+        is_replication = row.message == _REPLICATION_COMMAND + row.statement
+        return client.trail.replicated(row) if is_replication else []
 
     def _begin(self, row: Row, place: Place) -> list[Entry]:
         """Begin a session; the entries of one that had to make room for it."""
@@ -195,17 +199,17 @@ class LogReader:
                 return []
 
     def _failed(self, row: Row, client: Client) -> list[Entry]:
-        if row.statement is None and row.error_severity != "ERROR":
-            if row.ps in _LOGGING_IN:
-                self._sessions.end(row.session_id)
-                is_refused = (row.state_code or "").startswith("28")
-                command = _AUTH_FAILURE if is_refused else _CONNECT
-                return [_login(row, client, command, row.state_code, redact_message(row.message))]
-            # The server ends a session that does nothing: that is how it disconnects.
-            client.session.exit_code = row.state_code
-            client.session.exit_message = redact_message(row.message)
-            return []
-        return client.trail.failed(row)
+        if row.error_severity == "ERROR":
+            return client.trail.failed(row)
+        message = redact_message(row.message)
+        if row.statement is None and row.ps in _LOGGING_IN:
+            self._sessions.end(row.session_id)
+            is_refused = (row.state_code or "").startswith("28")
+            command = _AUTH_FAILURE if is_refused else _CONNECT
+            return [_login(row, client, command, row.state_code, message)]
+        # The server ends the session: that is how it disconnects, in a statement or between two.
+        client.session.exit_code, client.session.exit_message = row.state_code, message
+        return [] if row.statement is None else client.trail.failed(row)
 
     def _disconnected(self, row: Row, client: Client) -> list[Entry]:
         session = client.session

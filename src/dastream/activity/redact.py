@@ -6,21 +6,23 @@ PostgreSQL logs a failed statement, a DO block or a function body as it was type
   end of the text, is `<REDACTED>`: `CREATE USER davide WITH PASSWORD <REDACTED>`. pgaudit cuts
   CREATE and ALTER ROLE the same way, so both kinds of log give the same text. Covered: roles,
   user mappings and other OPTIONS, subscriptions, settings and functions whose name says
-  password, the catalogue of roles, password verifiers.
+  password, the catalogue of roles, password verifiers, what is remarked about roles.
 - Where the keyword stands in a literal or a comment, so that SQL or a connection string is
   being put together, the secret may stand before it: then the text is cut at its first literal,
   parenthesis, number or comment (`DO <REDACTED>`). The same if keyword or string are pieced
   together or spelled in escapes, if a comment before speaks of it, if a code body executes a
-  text about a role, or if the text cannot be read for certain.
+  text about a role, or if the text cannot be read for certain: a statement that the server
+  itself cannot parse is cut there as soon as it mentions a password at all.
 - All bind values of a cut statement are `<REDACTED>`, and so is its error message, which may
   quote it.
 
 So it fails closed: too much is cut rather than too little. What it does not touch are secrets
-that the server does not know as such: `SELECT … WHERE password = $1` on a user's table is the
-user's data, and masking that is a transform's job. Of a password in the arguments of a function
-whose name does not speak of passwords, the text says nothing. pgaudit reports the statement
-inside, and then the call is cut too; without pgaudit only the functions are known that were
-made while the log was read.
+that the server does not know as such: `SELECT … WHERE password = $1` on a user's table, or
+`crypt('…', gen_salt('bf'))`, is the user's data, and masking that is a transform's job. So is a
+password that somebody typed as a user name. Of a password in the arguments of a function whose
+name does not speak of passwords, the text says nothing. pgaudit reports the statement inside,
+and then the call is cut too; without pgaudit only the functions and prepared statements are
+known that were made while the log was read.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dastream.activity.credentials import find_credential, first_value
-from dastream.activity.sql import lowered
+from dastream.activity.sql import lowered, uncommented
 
 __all__ = [
     "MASK",
@@ -48,8 +50,12 @@ MASK = "<REDACTED>"
 FUNCTIONS_MAX = 1000
 """Functions that set a credential that are remembered."""
 
-_MADE_FUNCTION = re.compile(
-    r'\s*create\s+(?:or\s+replace\s+)?(?:function|procedure)\s+(?:[\w"]+\.)?"?([^\s"(]+)'
+_NAME = r'(?:(?:\w+|"[^"]*")\s*\.\s*)?(?:"([^"]+)"|(\w+))'
+_MADE = re.compile(
+    rf"\b(?:create\s+(?:or\s+replace\s+)?(?:function|procedure)|rename\s+to|prepare)\s+{_NAME}"
+)
+_CALL = re.compile(
+    rf'(?:"([^"]+)"|\b(\w++))\s*+\(|\b(?:execute|function|procedure|routine)\s+{_NAME}'
 )
 
 
@@ -84,27 +90,25 @@ def redact_statement(sql: str, values: Sequence[str | None], *messages: str | No
 class SecretFunctions:
     """Functions whose bodies set a credential, as far as the log has shown them being made.
 
-    The arguments of a call are then the credential, though nothing in its text says so.
+    The arguments of a call are then the credential, though nothing in its text says so. It is the
+    same with prepared statements.
     """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self.names = set(names)
-        self._call = self._pattern()
 
     def learn(self, sql: str) -> None:
-        """Remember the function that the statement makes, if it makes one."""
-        made = _MADE_FUNCTION.match(lowered(sql))
-        if made and made[1] not in self.names and len(self.names) < FUNCTIONS_MAX:
-            self.names.add(made[1])
-            self._call = self._pattern()
+        """Remember what the statement makes or renames, if it does."""
+        for made in _MADE.finditer(uncommented(lowered(sql))):
+            if len(self.names) < FUNCTIONS_MAX:
+                self.names.add(made[1] or made[2])
 
     def are_called(self, sql: str) -> bool:
-        """Whether the statement calls one of them, or makes a function that does."""
-        return self._call is not None and self._call.search(lowered(sql)) is not None
-
-    def _pattern(self) -> re.Pattern[str] | None:
-        names = "|".join(re.escape(name) for name in self.names)
-        return re.compile(rf'\b(?:{names})"?\s*\(') if names else None
+        """Whether the statement calls one of them, changes it, or makes one that calls it."""
+        if not self.names:
+            return False
+        calls = _CALL.finditer(uncommented(lowered(sql)))
+        return any(name in self.names for call in calls for name in call.groups() if name)
 
 
 def redact_values(sql: str, values: Sequence[str | None]) -> list[str | None]:

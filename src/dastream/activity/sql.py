@@ -12,7 +12,7 @@ import string
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["Opaque", "lowered", "opaque", "outline", "statements"]
+__all__ = ["Opaque", "lowered", "opaque", "outline", "statement_texts", "statements", "uncommented"]
 
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _OPENING = re.compile(r"""(?<![\w$])[eE]'|'|"|--|/\*|(?<![\w$])\$(?:[^\W\d]\w*)?\$""")
@@ -58,6 +58,19 @@ def outline(sql: str) -> str:
     return "".join(parts)
 
 
+def uncommented(sql: str) -> str:
+    """The text with a blank in place of each comment."""
+    if "--" not in sql and "/*" not in sql:
+        return sql
+    parts = []
+    at = 0
+    for start, end, quote, _ in opaque(sql):
+        if quote in ("--", "/*"):
+            parts.append(sql[at:start])
+            at = end
+    return " ".join([*parts, sql[at:]])
+
+
 def opaque(sql: str) -> Iterator[Opaque]:
     """All literals, quoted identifiers and comments in the text, in their order."""
     end = 0
@@ -92,15 +105,27 @@ _STRUCTURE = re.compile(r"[();]|\bbegin\s+atomic\b|\b(?:case|end)\b")
 
 def statements(code: str) -> list[str]:
     """The outlines of the statements in an outline; those without any code are left out."""
-    parts: list[str] = []
+    return [part for start, end in _spans(code) if (part := code[start:end].strip())]
+
+
+def statement_texts(sql: str) -> list[tuple[str, str]]:
+    """Each statement of a query string, with the comments before it and without them."""
+    code = outline(sql)
+    texts = []
+    for start, end in _spans(code):
+        if part := code[start:end].lstrip():
+            texts.append((sql[start:end].strip(), sql[end - len(part) : end].strip()))
+    return texts
+
+
+def _spans(code: str) -> Iterator[tuple[int, int]]:
     start = depth = 0
     for token in _STRUCTURE.finditer(code):
         if token[0] == ";" and depth == 0:
-            parts.append(code[start : token.start()])
+            yield start, token.start()
             start = token.end()
         elif token[0] in (")", "end"):
             depth = max(depth - 1, 0)
         elif token[0] != ";":
             depth += 1
-    parts.append(code[start:])
-    return [part.strip() for part in parts if part.strip()]
+    yield start, len(code)

@@ -11,6 +11,7 @@ import hashlib
 from collections import deque
 
 from dastream.activity.command import Command, commands, failed_command, tag_of
+from dastream.activity.credentials import mentions_secret
 from dastream.activity.entry import Entry
 from dastream.activity.log_row import Completed, Row, bound_values, parse_completed, times
 from dastream.activity.redact import (
@@ -28,6 +29,7 @@ __all__ = ["PORTALS_MAX", "StatementTrail"]
 PORTALS_MAX = 16
 """Portals of a session that are remembered."""
 
+_SYNTAX_ERROR = "42601"
 _FETCH = "execute fetch from "
 _FASTPATH = Command("EXECUTE", "FUNCTION")
 
@@ -59,6 +61,18 @@ class StatementTrail:
         """Entries for a row of severity ERROR or above."""
         return [self._failure(row, self._redact_failed(row), self.session.next_statement())]
 
+    def replicated(self, row: Row) -> list[Entry]:
+        """An entry for a row that tells of a command in the replication protocol."""
+        sql = row.statement or ""
+        command = Command(sql.split(None, 1)[0].upper().rstrip(";"), "MISC")
+        redacted = self._redact(sql, [])
+        statement_id = self.session.next_statement()
+        return [
+            self.session.entry(
+                row, command, times(row.timestamp), statement_id, command_text=redacted.text
+            )
+        ]
+
     def flush(self) -> list[Entry]:
         """Entries that have waited for another row of the log, when none is to come."""
         return []
@@ -83,24 +97,31 @@ class StatementTrail:
         self.portals.append(_key(done.kind.removeprefix("execute "), done))
         return done
 
-    def _succeeded(self, row: Row, done: Completed) -> list[Entry]:
+    def _succeeded(
+        self, row: Row, done: Completed, ids: tuple[int, int] | None = None
+    ) -> list[Entry]:
+        """Entries for each statement of a row; `ids` are the first's numbers, if it has any."""
         found = [_FASTPATH]
         if done.kind != "fastpath function call":
             found = commands(done.text, tag_of(row.ps))
         # The detail of EXECUTE is what was prepared.
         prepared = None if done.values else row.detail
         redacted = self._redact(done.text, done.values, prepared)
-        return [
-            self.session.entry(
+        entries = []
+        for command in found:
+            statement_id, substatement_id = ids or (self.session.next_statement(), 1)
+            ids = None
+            entry = self.session.entry(
                 row,
                 command,
                 (done.start, done.end),
-                self.session.next_statement(),
+                statement_id,
+                substatement_id=substatement_id,
                 command_text=redacted.text,
                 param_list=redacted.values,
             )
-            for command in found
-        ]
+            entries.append(entry)
+        return entries
 
     def _failure(
         self, row: Row, redacted: Redacted, statement_id: int, substatement_id: int = 1
@@ -108,7 +129,7 @@ class StatementTrail:
         sql = row.statement or ""
         return self.session.entry(
             row,
-            failed_command(sql, tag_of(row.ps) or (None if sql else row.ps)),
+            failed_command(sql, tag_of(row.ps)),
             times(row.timestamp),
             statement_id,
             substatement_id=substatement_id,
@@ -119,8 +140,11 @@ class StatementTrail:
         )
 
     def _redact_failed(self, row: Row) -> Redacted:
-        inside = (row.internal_query, row.context, row.message)
-        return self._redact(row.statement or "", bound_values(row.context), *inside)
+        sql, values = row.statement or "", bound_values(row.context)
+        if row.state_code == _SYNTAX_ERROR and mentions_secret(sql):
+            # What not even the server understands: ALTER USR davide PASSWORD = '…'.
+            return conceal(sql, values)
+        return self._redact(sql, values, row.internal_query, row.context, row.message)
 
 
 def _key(name: str, done: Completed) -> bytes:

