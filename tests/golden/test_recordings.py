@@ -43,10 +43,10 @@ def test_a_log_that_grows_in_pieces_gives_the_same(recording, tmp_path):
         with (growing / file.name).open("ab", buffering=0) as log:
             for start in range(0, len(content), 7919):
                 log.write(content[start : start + 7919])
-                tail = tail or LogTail(growing, start="beginning")
-                found += reader.read(tail.read())
-    while len(found) < len(expected) and (lines := tail.read()):
-        found += reader.read(lines)
+                tail = tail or LogTail(growing, start="beginning", still_seconds=0.0)
+                found += reader.read(*tail.read())
+    while len(found) < len(expected) and (lines := tail.read()).rows:
+        found += reader.read(*lines)
     tail.close()
     assert found == expected
 

@@ -93,7 +93,7 @@ def read_log(directory: Path, reader: LogReader) -> list[Entry]:
     deadline = time.monotonic() + READ_SECONDS_MAX
     while not any(_is_end(entry) for entry in entries[-20:]):
         assert time.monotonic() < deadline, "the log has no end"
-        new = [*reader.read(tail.read())]
+        new = [*reader.read(*tail.read())]
         entries += new
         if not new:
             time.sleep(0.01)

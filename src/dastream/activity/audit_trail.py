@@ -81,6 +81,12 @@ class AuditTrail(StatementTrail):
         self._seen: set[tuple[object, ...]] = set()
         self._concealed_id = 0
 
+    @property
+    def is_settled(self) -> bool:
+        return not self._pending and all(
+            awaited.is_audited and not awaited.pending for awaited in self._awaited
+        )
+
     def audited(self, row: Row) -> list[Entry]:
         """Entries for a row of pgaudit: none, as a rule, before its statement has completed."""
         line = parse_audit(row.message)

@@ -28,7 +28,7 @@ known that were made while the log was read.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from dastream.activity.credentials import find_credential, first_value
@@ -94,21 +94,21 @@ class SecretFunctions:
     same with prepared statements.
     """
 
-    def __init__(self) -> None:
-        self._names: set[str] = set()
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.names = set(names)
 
     def learn(self, sql: str) -> None:
         """Remember what the statement makes or renames, if it does."""
         for made in _MADE.finditer(uncommented(lowered(sql))):
-            if len(self._names) < FUNCTIONS_MAX:
-                self._names.add(made[1] or made[2])
+            if len(self.names) < FUNCTIONS_MAX:
+                self.names.add(made[1] or made[2])
 
     def are_called(self, sql: str) -> bool:
         """Whether the statement calls one of them, changes it, or makes one that calls it."""
-        if not self._names:
+        if not self.names:
             return False
         calls = _CALL.finditer(uncommented(lowered(sql)))
-        return any(name in self._names for call in calls for name in call.groups() if name)
+        return any(name in self.names for call in calls for name in call.groups() if name)
 
 
 def redact_values(sql: str, values: Sequence[str | None]) -> list[str | None]:
