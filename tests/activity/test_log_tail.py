@@ -272,7 +272,7 @@ def test_a_torn_row_takes_no_other_with_it(open_tail, log, form, torn, following
         try:
             found.append(decode(line))
         except PayloadError:
-            found.append(recover_row(line, is_csv=form == "csv"))
+            found.append(recover_row(line, LogClock(), is_csv=form == "csv"))
     assert [row.message for row in found if row] == [following, "last", "two\nlines", "end"]
 
 

@@ -100,6 +100,8 @@ class AuditTrail(StatementTrail):
 
     def completed(self, row: Row) -> list[Entry]:
         """Entries for a row that tells of a statement that has succeeded."""
+        # pgaudit's rows about a portal come one after the other, so it has had its say.
+        self._awaited = [awaited for awaited in self._awaited if not awaited.is_audited]
         done = self._parse(row)
         if done is None:
             return []

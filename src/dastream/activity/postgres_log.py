@@ -42,7 +42,7 @@ _DISCONNECT = Command("DISCONNECT", "MISC")
 _AUTH_FAILURE = Command("AUTH FAILURE", "MISC")
 _APPLICATION_NAME = re.compile(r" application_name=(.*?)(?: SSL enabled \(.*| GSS \(.*)?\Z")
 _REPLICATION_COMMAND = "received replication command: "
-_KIND_CHARS = 64  # more than the longest beginning that is looked for
+_AUTHORIZED = ("connection authorized: ", "replication connection authorized: ")
 _ALL_SESSIONS_LOST = "; reinitializing"  # postmaster.c, after one process has crashed
 _FOREVER = 2**63
 _NO_FILE = LogFile("", "")
@@ -93,10 +93,18 @@ class LogReader:
     ) -> Iterator[Entry]:
         """The entries that the rows complete. `file` and `offsets` tell where they stand."""
         is_csv = file.name.endswith(".csv")
+        decode = decode_csv_row if is_csv else decode_row
         for line, offset in zip(rows, offsets, strict=False):
-            row = self._decode(line, is_csv=is_csv)
-            if row is None:
-                continue
+            try:
+                row = decode(line)
+                if not row.timestamp.endswith(" UTC"):
+                    row.timestamp = self._clock.utc(row.timestamp)
+            except PayloadError:
+                self.malformed += 1
+                recovered = recover_row(line, self._clock, is_csv=is_csv)
+                if recovered is None:
+                    continue
+                row = recovered
             if self._through is not None and self._is_read_again(row, Place(*file, offset)):
                 continue
             self._sessions.take_row(row.session_id, row.line_num)
@@ -120,19 +128,6 @@ class LogReader:
         functions = sorted(self._functions.names)
         since = self._sessions.numbers.since
         return Progress(place, begin, since, self._postmaster, functions, processes)
-
-    def _decode(self, line: bytes, *, is_csv: bool) -> Row | None:
-        try:
-            row = decode_csv_row(line) if is_csv else decode_row(line)
-        except PayloadError:
-            self.malformed += 1
-            recovered = recover_row(line, is_csv=is_csv)
-            if recovered is None:
-                return None
-            row = recovered
-        if not row.timestamp.endswith(" UTC"):
-            row.timestamp = self._clock.utc(row.timestamp)
-        return row
 
     def _is_read_again(self, row: Row, place: Place) -> bool:
         """Whether a row has given its entries before, to an earlier reader."""
@@ -184,19 +179,16 @@ class LogReader:
         return entries
 
     def _logged(self, row: Row, client: Client) -> list[Entry]:
-        match row.message[:_KIND_CHARS].partition(":")[0]:
-            case "AUDIT":
-                client.is_in_audit = True
-                return client.trail.audited(row)
-            case "duration":
-                return client.trail.completed(row)
-            case "connection authorized" | "replication connection authorized":
-                row.application_name = _application_name(row.message)
-                return [_login(row, client, _CONNECT)]
-            case "disconnection":
-                return self._disconnected(row, client)
-            case _:
-                return []
+        message = row.message
+        if message.startswith("duration: "):
+            return client.trail.completed(row)
+        if message.startswith("AUDIT: "):
+            client.is_in_audit = True
+            return client.trail.audited(row)
+        if message.startswith(_AUTHORIZED):
+            row.application_name = _application_name(message)
+            return [_login(row, client, _CONNECT)]
+        return self._disconnected(row, client) if message.startswith("disconnection: ") else []
 
     def _failed(self, row: Row, client: Client) -> list[Entry]:
         if row.error_severity == "ERROR":

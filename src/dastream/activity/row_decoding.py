@@ -9,7 +9,7 @@ import msgspec
 
 from dastream.activity.log_row import Row
 from dastream.activity.log_rows import BEGINNINGS_MAX, csv_pattern
-from dastream.activity.log_time import MOMENT
+from dastream.activity.log_time import MOMENT, LogClock
 from dastream.errors import PayloadError
 
 __all__ = ["decode_csv_row", "decode_row", "recover_row"]
@@ -73,8 +73,8 @@ def decode_csv_row(line: bytes) -> Row:
         raise PayloadError("postgres log: a row of the CSV log has no number") from None
 
 
-def recover_row(line: bytes, *, is_csv: bool) -> Row | None:
-    """The row that begins inside a line that is no row, None if there is none.
+def recover_row(line: bytes, clock: LogClock, *, is_csv: bool) -> Row | None:
+    """The row that begins inside a line that is no row, its time in UTC; None if there is none.
 
     A server that is killed may leave a row torn, and the next server go on behind it.
     """
@@ -82,7 +82,9 @@ def recover_row(line: bytes, *, is_csv: bool) -> Row | None:
     beginnings = (MOMENT if is_csv else _JSON_BEGINNING).finditer(line, 1)
     for beginning in islice(beginnings, BEGINNINGS_MAX):
         try:
-            return decode(line[beginning.start() :])
+            row = decode(line[beginning.start() :])
+            row.timestamp = clock.utc(row.timestamp)
         except PayloadError:
             continue
+        return row
     return None
