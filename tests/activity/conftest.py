@@ -50,7 +50,7 @@ class Watched:
     def read_until(self, is_last, seconds_max=10):
         deadline = time.monotonic() + seconds_max
         while time.monotonic() < deadline:
-            read = self.reader.read(self._tail.read())
+            read = self.reader.read(*self._tail.read())
             new = [entry for entry in read if entry.pid != self._unwatched_pid]
             self.entries += new
             if any(is_last(entry) for entry in new):

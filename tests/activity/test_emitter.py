@@ -193,6 +193,7 @@ def test_stop_raises_what_kept_the_emitter_from_publishing(published, monkeypatc
     monkeypatch.setattr(publisher_module, "WAIT_SECONDS_MAX", 0.01)
     published.kinesis.broken.set()
     emitter = published.start()
+    wait_until(lambda: emitter.counters.retries > 0)
     with pytest.raises(SinkError):
         emitter.stop()
     published.emitter = None

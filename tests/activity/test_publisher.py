@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from dastream.activity import publisher as publisher_module
 from dastream.activity import seal as seal_module
 from dastream.activity.entry import Entry
-from dastream.activity.log_tail import CUT
+from dastream.activity.log_rows import CUT
 from dastream.activity.publisher import PUT_BYTES_MAX, RECORD_BYTES_MAX, Publisher
 from dastream.activity.seal import SUITES, Sealer
 from dastream.errors import ConfigError, KeyServiceError, SinkError
@@ -191,15 +191,24 @@ def test_entries_share_records_up_to_a_size(publisher, stream, read):
 def test_a_record_waits_for_more_up_to_an_age():
     publisher = open_publisher(plainly, Kinesis(), "s", record_age_seconds_max=0.2)
     publisher.add(entry())
-    publisher.put_due()
-    assert publisher.counters.records == 0
+    assert not publisher.is_due()
     time.sleep(0.2)
-    publisher.put_due()
-    assert publisher.counters.records == 1
+    assert publisher.is_due()
+    publisher.flush()
+    assert not publisher.is_due()
+
+
+def test_a_record_that_is_full_does_not_wait():
+    publisher = open_publisher(plainly, Kinesis(), "s", record_bytes_max=1)
+    publisher.add(entry())
+    assert not publisher.is_due()
+    publisher.add(entry())
+    assert publisher.is_due()
 
 
 def test_a_heartbeat_is_a_record_of_its_own(publisher, stream, read):
     publisher.add(entry())
+    publisher.flush()
     publisher.put_heartbeat()
     payloads = read(stream, {"aws:rds:dbc-id": CLUSTER})
     assert sorted(len(p["databaseActivityEventList"][0]) for p in payloads) == [1, 27]

@@ -21,7 +21,7 @@ def recording(request):
 
 
 def test_versions_14_to_18_are_there_and_pgaudit_with_the_oldest_and_newest():
-    assert {name.partition("-")[0] for name in RECORDINGS} >= {"15", "16", "17", "18"}
+    assert {name.partition("-")[0] for name in RECORDINGS} == {"14", "15", "16", "17", "18"}
     assert {"15-pgaudit", "17-pgaudit", "18-pgaudit"} <= RECORDINGS.keys()
 
 
@@ -44,10 +44,10 @@ def test_a_log_that_grows_in_pieces_gives_the_same(recording, tmp_path):
         with (growing / file.name).open("ab", buffering=0) as log:
             for start in range(0, len(content), 7919):
                 log.write(content[start : start + 7919])
-                tail = tail or LogTail(growing, start="beginning")
-                found += reader.read(tail.read())
-    while len(found) < len(expected) and (lines := tail.read()):
-        found += reader.read(lines)
+                tail = tail or LogTail(growing, start="beginning", still_seconds=0.0)
+                found += reader.read(*tail.read())
+    while len(found) < len(expected) and (lines := tail.read()).rows:
+        found += reader.read(*lines)
     tail.close()
     assert found == expected
 

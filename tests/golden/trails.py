@@ -22,7 +22,6 @@ RECORDED = Path(__file__).parent / "recorded"
 READ_SECONDS_MAX = 20
 SETTINGS = {
     "deadlock_timeout": "200ms",
-    "log_replication_commands": "on",
     "max_prepared_transactions": "4",
 }
 """Of a server that is recorded, over those of `PostgresServer`."""
@@ -95,7 +94,7 @@ def read_log(directory: Path, reader: LogReader) -> list[Entry]:
     deadline = time.monotonic() + READ_SECONDS_MAX
     while not any(_is_end(entry) for entry in entries[-20:]):
         assert time.monotonic() < deadline, "the log has no end"
-        new = [*reader.read(tail.read())]
+        new = [*reader.read(*tail.read())]
         entries += new
         if not new:
             time.sleep(0.01)

@@ -37,7 +37,7 @@ _DML = ("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE")
 _ENDS_OF_TRANSACTION = ("COMMIT", "ROLLBACK", "PREPARE TRANSACTION")
 
 
-@dataclass
+@dataclass(slots=True)
 class _Pending:
     """An entry, its text as pgaudit wrote it, whether that has been cut, and pgaudit's number."""
 
@@ -51,7 +51,7 @@ class _Pending:
         return not _is_call(self.entry.class_, self.entry.command) and sent.holds(self.sql)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Awaited:
     """A SELECT that has completed, its row, and what pgaudit wrote about it before."""
 
@@ -81,6 +81,12 @@ class AuditTrail(StatementTrail):
         self._seen: set[tuple[object, ...]] = set()
         self._concealed_id = 0
 
+    @property
+    def is_settled(self) -> bool:
+        return not self._pending and all(
+            awaited.is_audited and not awaited.pending for awaited in self._awaited
+        )
+
     def audited(self, row: Row) -> list[Entry]:
         """Entries for a row of pgaudit: none, as a rule, before its statement has completed."""
         line = parse_audit(row.message)
@@ -94,6 +100,8 @@ class AuditTrail(StatementTrail):
 
     def completed(self, row: Row) -> list[Entry]:
         """Entries for a row that tells of a statement that has succeeded."""
+        # pgaudit's rows about a portal come one after the other, so it has had its say.
+        self._awaited = [awaited for awaited in self._awaited if not awaited.is_audited]
         done = self._parse(row)
         if done is None:
             return []

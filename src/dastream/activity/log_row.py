@@ -1,4 +1,4 @@
-"""A row of PostgreSQL's JSON log, and what its message says.
+"""A row of PostgreSQL's log, and what its message says.
 
 Members as in https://www.postgresql.org/docs/current/runtime-config-logging.html, "Using
 JSON-Format Log Output"; the messages as in PostgreSQL's postgres.c and pgaudit's pgaudit.c.
@@ -12,14 +12,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from dastream.errors import ConfigError, PayloadError
-
 __all__ = [
     "Audit",
     "Completed",
     "Row",
     "bound_values",
-    "decode_row",
     "parse_audit",
     "parse_completed",
     "times",
@@ -29,7 +26,8 @@ __all__ = [
 class Row(msgspec.Struct, gc=False):
     """The members of a log row that matter here.
 
-    The type of the process comes late in a row: one that was cut is taken for a client's.
+    `line_num` counts the rows of a session. The type of the process comes late in a row: one
+    that was cut is taken for a client's.
     """
 
     timestamp: str
@@ -40,6 +38,7 @@ class Row(msgspec.Struct, gc=False):
     remote_host: str | None = None
     remote_port: int | None = None
     session_id: str = ""
+    line_num: int = 0
     ps: str = ""
     error_severity: str = ""
     state_code: str | None = None
@@ -83,7 +82,6 @@ class Audit(NamedTuple):
     rows: int | None
 
 
-_decode = msgspec.json.Decoder(Row).decode
 _COMPLETED = re.compile(
     r"duration: (\d+\.\d+) ms  (?:(statement|execute .*?|fastpath function call): (.*))?",
     re.DOTALL,
@@ -92,35 +90,19 @@ _VALUE = re.compile(r"\$\d+ = (?:NULL|'([^']*+(?:''[^']*+)*+)(?:'|\Z))")
 _BOUND = re.compile(
     r"^(?:unnamed portal|portal \"[^\"\n]*\") with parameters: (.*)", re.DOTALL | re.MULTILINE
 )
-_FIELD = re.compile(r'(?:"([^"]*+(?:""[^"]*+)*+)"?|([^,]*+))(,|\Z)')
-_AUDIT = "AUDIT: SESSION,"
+# A row that was cut has a field that is not closed.
+_FIELD = r'("[^"]*+(?:""[^"]*+)*+(?:"|\Z)|[^",]*+)'
+_VALUE_FIELD = re.compile(_FIELD + r"(,|\Z)")
+_AUDIT = re.compile(
+    rf"AUDIT: SESSION,(\d+),(\d+),([^\",]*+),([^\",]*+),([^\",]*+),{_FIELD},{_FIELD}"
+    rf"(?:,{_FIELD}(?:,(\d+))?)?"
+)
 _CONTEXT_CHARS_MAX = 1 << 20
-_UTC = frozenset({"UTC", "GMT"})
-
-
-def decode_row(line: bytes) -> Row:
-    """A line of the log. Raises PayloadError if it is none.
-
-    Text that is not UTF-8 (a client may send any bytes) has U+FFFD in its place.
-    """
-    try:
-        return _decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    try:
-        return _decode(line.decode(errors="replace").encode())
-    except msgspec.DecodeError:
-        raise PayloadError("postgres log: a line is not a row of the JSON log") from None
 
 
 def times(timestamp: str, duration_us: int = 0) -> tuple[str, str]:
-    """The start and the end of what took so long and ended at a row's time stamp.
-
-    Raises ConfigError if the log is not in UTC: its abbreviations of zones are ambiguous.
-    """
-    second, fraction, zone = timestamp[:19], timestamp[20:23], timestamp[24:]
-    if zone not in _UTC:
-        raise ConfigError("postgres log: the times are not in UTC", hint="set log_timezone = 'UTC'")
+    """The start and the end of what took so long and ended at a row's time, which is in UTC."""
+    second, fraction = timestamp[:19], timestamp[20:23]
     end = f"{second}.{fraction}000+00"
     start_us = int(fraction) * 1000 - duration_us
     if start_us >= 0:
@@ -160,30 +142,33 @@ def parse_audit(message: str) -> Audit | None:
     The format is CSV in https://github.com/pgaudit/pgaudit#format, with the bind values as CSV
     in one field.
     """
-    if not message.startswith(_AUDIT):
+    found = _AUDIT.match(message)
+    if not found:
         return None
-    fields = _fields(message, len(_AUDIT))
-    if len(fields) < 7:
-        return None
-    values = fields[7] if len(fields) > 7 else "<none>"
+    statement, substatement, category, command, type_, name, text, values, rows = found.groups()
     return Audit(
-        statement_id=int(fields[0]),
-        substatement_id=int(fields[1]),
-        category=fields[2],
-        command=fields[3],
-        object_type=fields[4],
-        object_name=fields[5],
-        text=fields[6],
-        values=[] if values in ("<none>", "<not logged>") else [*_fields(values)],
-        rows=int(fields[8]) if len(fields) > 8 and fields[8].isdigit() else None,
+        int(statement),
+        int(substatement),
+        category,
+        command,
+        type_,
+        _unquoted(name),
+        _unquoted(text),
+        _audit_values(values),
+        int(rows) if rows else None,
     )
 
 
-def _fields(line: str, start: int = 0) -> list[str]:
-    fields = []
-    for field in _FIELD.finditer(line, start):
-        quoted = field[1]
-        fields.append(field[2] if quoted is None else quoted.replace('""', '"'))
-        if not field[3]:
+def _unquoted(field: str) -> str:
+    return field[1:].removesuffix('"').replace('""', '"') if field.startswith('"') else field
+
+
+def _audit_values(field: str | None) -> list[str | None]:
+    if field in (None, "<none>", "<not logged>"):
+        return []
+    values: list[str | None] = []
+    for value in _VALUE_FIELD.finditer(_unquoted(field)):
+        values.append(_unquoted(value[1]))
+        if not value[2]:
             break
-    return fields
+    return values

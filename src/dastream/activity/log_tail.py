@@ -1,136 +1,239 @@
-"""The lines that PostgreSQL's logging collector writes into its directory, as they come.
+"""The rows that PostgreSQL's logging collector writes into its directory, as they come.
 
 The collector opens a new file when the old one is too large or too old, and from then on writes
-only there. Names carry the time, so their order is the order of the files.
+only there. After a restart of the server the old collector may be a moment behind the new one,
+so a file is left only when it has been still for a while.
 """
 
 from __future__ import annotations
 
-import re
+import logging
+import os
+import time
+from collections import deque
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal, NamedTuple
 
-__all__ = ["CUT", "LINE_BYTES_MAX", "LogTail"]
+from dastream.activity.log_files import LogFile, LogFiles, Place, open_log
+from dastream.activity.log_rows import RowFormat, row_format
+from dastream.activity.log_time import LogClock
+
+__all__ = ["LINE_BYTES_MAX", "Lines", "LogTail"]
+
+_log = logging.getLogger(__name__)
 
 LINE_BYTES_MAX = 16 * 1024 * 1024
-"""A longer line is cut to this, so that no statement takes all memory."""
+"""A longer row is cut to this, so that no statement takes all memory."""
 
-CUT = "<CUT>"
-"""Stands at the end of a text of which the rest had to be left out."""
-
+STILL_SECONDS = 0.2
 CHUNK_BYTES = 1024 * 1024
-_LAST_ESCAPE = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?\Z")
+HEAD_BYTES = 256
+
+
+class Lines(NamedTuple):
+    """Rows of one file as they were written, without their line ends, and where each begins."""
+
+    rows: list[bytes]
+    file: LogFile
+    offsets: list[int]
 
 
 class LogTail:
-    """Reads whole lines from the JSON log of a directory, in order and across rotation.
+    """Reads whole rows from the log of a directory, in order and across rotation.
 
-    `start` says whether what is there already is read or passed over. `cut` counts the lines
-    that were longer than `line_bytes_max`.
+    `start` says whether what is there already is read or passed over; a place goes on there.
+    `cut` counts rows longer than `line_bytes_max`, `gaps` files that went before they were read
+    to their end. Raises ConfigError and SourceError as LogFiles does.
     """
 
     def __init__(
         self,
         directory: Path,
         *,
-        start: Literal["end", "beginning"] = "end",
+        start: Literal["end", "beginning"] | Place = "end",
+        clock: LogClock | None = None,
         line_bytes_max: int = LINE_BYTES_MAX,
+        still_seconds: float = STILL_SECONDS,
     ) -> None:
         self.cut = 0
+        self.gaps = 0
         self._directory = directory
+        self._files = LogFiles(directory, clock or LogClock())
+        self._later = deque(self._files.look(now=True))
         self._line_bytes_max = line_bytes_max
-        self._file: BinaryIO | None = None
-        self._name = ""
+        self._still_seconds = still_seconds
+        self._still_since: float | None = None
+        self._descriptor: int | None = None
+        self._file = LogFile("", "")
+        self._format: RowFormat = row_format("")
+        self._head = b""
+        self._offset = 0
         self._partial = b""
         self._is_skipping = False
-        if start == "end":
-            self._go_to_end()
+        self._is_quoted = False
+        self._start(start)
 
-    def read(self) -> list[bytes]:
-        """More lines, without their line ends; none if there are no more for now.
+    def read(self) -> Lines:
+        """More rows; none if there are no more for now.
 
         One call reads about one chunk of the log, so that the caller can see to other things.
         """
-        while chunk := self._next_chunk():
-            if lines := self._lines(chunk):
+        while True:
+            while data := self._read_chunk():
+                if (lines := self._lines(data)).rows:
+                    return lines
+            if not self._is_left():
+                return Lines([], self._file, [])
+            if (lines := self._go_to_next_file()).rows:
                 return lines
-        return []
 
-    @property
-    def position(self) -> tuple[str, int]:
-        """The file that is being read, and how many of its bytes have been."""
-        return self._name, 0 if self._file is None else self._file.tell()
+    def place(self) -> Place | None:
+        """Where the next row begins, None if there has been no file yet."""
+        return Place(*self._file, self._offset) if self._file.name else None
 
-    def end(self) -> tuple[str, int]:
-        """The position that is the end of the log for now."""
-        names = self._later_names()
-        name = names[-1] if names else self._name
-        return name, (self._directory / name).stat().st_size if name else 0
+    def lag_bytes(self) -> int:
+        """How much of the log has been written and not read."""
+        self._look(now=True)
+        size = sum(_size(self._directory / file.name) for file in self._later)
+        if self._descriptor is not None:
+            size += max(os.fstat(self._descriptor).st_size - self._offset, 0)
+        return size
 
     def close(self) -> None:
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _start(self, start: Literal["end", "beginning"] | Place) -> None:
+        if isinstance(start, Place):
+            self._go_on(start)
+        elif start == "end" and self._later:
+            file = self._later[-1]
+            self._later.clear()
+            if self._open(file):
+                self._go_to_end()
+
+    def _go_on(self, place: Place) -> None:
+        is_there = place.file in self._later and self._open(place.file)
+        self._later = deque(file for file in self._later if file > place.file)
+        self._file, self._offset = place.file, place.offset
+        if not is_there or self._stat()[0] < place.offset:
+            self._give_up_file("is gone")
 
     def _go_to_end(self) -> None:
-        for name in self._later_names()[-1:]:
-            self._open(name)
-        if self._file is not None and self._file.seek(0, 2):
-            self._file.seek(-1, 2)
-            # In the middle of a line there is nothing to read before its end.
-            self._is_skipping = self._file.read(1) != b"\n"
+        self._offset, _ = self._stat()
+        # In the middle of a row there is nothing to read before its end.
+        self._is_skipping = self._pread(1, self._offset - 1) != b"\n"
 
-    def _next_chunk(self) -> bytes:
-        chunk = self._read_chunk()
-        while not chunk and (names := self._later_names()):
-            # What the collector wrote between our look and its change of files.
-            chunk = self._read_chunk()
-            if not chunk:
-                self._open(names[0])
-                chunk = self._read_chunk()
-        return chunk
+    def _open(self, file: LogFile) -> bool:
+        """Begin to read a file; whether it is there."""
+        self.close()
+        self._file, self._format = file, row_format(file.name)
+        self._offset, self._partial = 0, b""
+        self._is_skipping = self._is_quoted = False
+        self._still_since = None
+        try:
+            self._descriptor = open_log(self._directory / file.name)
+        except FileNotFoundError:
+            return False
+        _, self._head = self._stat()
+        return True
+
+    def _stat(self) -> tuple[int, bytes]:
+        """The size of the file, and how it begins."""
+        assert self._descriptor is not None, "asked of a file that is open"
+        return os.fstat(self._descriptor).st_size, self._pread(HEAD_BYTES, 0)
+
+    def _pread(self, size: int, offset: int) -> bytes:
+        assert self._descriptor is not None, "asked of a file that is open"
+        return os.pread(self._descriptor, size, offset)
 
     def _read_chunk(self) -> bytes:
-        return self._file.read(CHUNK_BYTES) if self._file is not None else b""
+        if self._descriptor is None:
+            return b""
+        size, head = self._stat()
+        begin = self._offset + len(self._partial)
+        if size < begin or not head.startswith(self._head):
+            self._give_up_file("was overwritten")
+            return b""
+        self._head = head
+        data = self._pread(min(CHUNK_BYTES, self._line_bytes_max), begin)
+        if data:
+            self._still_since = None
+        return data
 
-    def _later_names(self) -> list[str]:
-        names = (path.name for path in self._directory.glob("*.json"))
-        return sorted(name for name in names if name > self._name)
+    def _look(self, *, now: bool = False) -> None:
+        self._later += self._files.look(now=now)
 
-    def _open(self, name: str) -> None:
-        self.close()
-        self._file = (self._directory / name).open("rb", buffering=0)
-        self._name = name
+    def _is_left(self) -> bool:
+        """Whether there is a later file, and nobody writes into this one any more."""
+        self._look()
+        if not self._later or self._descriptor is None:
+            return bool(self._later)
+        now = time.monotonic()
+        self._still_since = self._still_since or now
+        still_seconds = time.time() - os.fstat(self._descriptor).st_mtime
+        return max(still_seconds, now - self._still_since) >= self._still_seconds
+
+    def _go_to_next_file(self) -> Lines:
+        """Open the next file; what is left of the old one is a row that was torn."""
+        rows = [self._partial] if self._partial else []
+        torn = Lines(rows, self._file, [self._offset])
+        if not self._open(self._later.popleft()):
+            self._give_up_file("is gone")
+        return torn
+
+    def _give_up_file(self, what: str) -> None:
+        self.gaps += 1
         self._partial = b""
-        self._is_skipping = False
+        self.close()
+        _log.warning("activity: gap: %s %s before it was read to its end", self._file.name, what)
 
-    def _lines(self, chunk: bytes) -> list[bytes]:
-        *lines, rest = chunk.split(b"\n")
-        if lines:
-            lines[0] = self._partial + lines[0]
-            self._partial = b""
-            if self._is_skipping:
-                self._is_skipping = False
-                del lines[0]
-        if not self._is_skipping:
-            self._partial += rest
+    def _lines(self, data: bytes) -> Lines:
+        data = self._partial + data
+        at = self._skip(data) if self._is_skipping else 0
+        offset, find_end = self._offset, self._format.find_end
+        lines = Lines([], self._file, [])
+        while found := find_end(data, at):
+            end, following = found
+            lines.rows.append(self._bounded(data[at:end]))
+            lines.offsets.append(offset + at)
+            at = following
+        self._offset += at
+        self._partial = data[at:]
         if len(self._partial) > self._line_bytes_max:
-            lines.append(self._partial)
-            self._partial = b""
-            self._is_skipping = True
-        return [line if len(line) <= self._line_bytes_max else self._cut(line) for line in lines]
+            lines.rows.append(self._bounded(self._partial))
+            lines.offsets.append(self._offset)
+            self._begin_to_skip()
+        return lines
 
-    def _cut(self, line: bytes) -> bytes:
-        """The start of a line that is too long, closed so that it is JSON again.
-
-        What is long in a row is a string, so the cut is in one.
-        """
+    def _bounded(self, line: bytes) -> bytes:
+        if len(line) <= self._line_bytes_max:
+            return line
         self.cut += 1
-        start = line[: self._line_bytes_max]
-        escape = _LAST_ESCAPE.search(start, len(start) - 5)
-        if escape:
-            before = start[: escape.start() + 1]
-            # After an even number of backslashes there is no escape, only escaped backslashes.
-            if (len(before) - len(before.rstrip(b"\\"))) % 2:
-                start = before[:-1]
-        return start.decode(errors="ignore").encode() + CUT.encode() + b'"}'
+        return self._format.cut(line[: self._line_bytes_max])
+
+    def _begin_to_skip(self) -> None:
+        self._is_skipping, self._is_quoted = True, False
+        data, self._partial = self._partial, b""
+        self._offset += self._skip(data)
+
+    def _skip(self, data: bytes) -> int:
+        """How much of the data belongs to a row that is not read on."""
+        line = 0
+        while (end := data.find(b"\n", line)) >= 0:
+            self._is_quoted ^= data.count(b'"', line, end) % 2 == 1
+            if not (self._is_quoted and self._format.has_lines):
+                self._is_skipping = False
+                return end + 1
+            line = end + 1
+        self._is_quoted ^= data.count(b'"', line) % 2 == 1
+        return len(data)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,8 +1,8 @@
 """Entries to records of the stream: packed, sealed and put, and put again where that failed.
 
 Nothing is given up while the publisher runs: the log is the buffer, and as long as Kinesis or
-KMS has trouble nothing more is read from it. The limits are those of PutRecords in the Kinesis
-API reference.
+KMS has trouble nothing more is read from it. An envelope that is put again is the same bytes, so
+its events have the same ids. The limits are those of PutRecords in the Kinesis API reference.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any
 import msgspec
 
 from dastream.activity.entry import HEARTBEAT, Entry, encode
-from dastream.activity.log_tail import CUT
+from dastream.activity.log_rows import CUT
 from dastream.clients import CallError, call
-from dastream.errors import KeyServiceError, ServiceError, SinkError
+from dastream.errors import ConfigError, KeyServiceError, ServiceError, SinkError
 
 __all__ = ["Counters", "Publisher"]
 
@@ -36,14 +36,21 @@ PUT_BYTES_MAX = 5 * 1024 * 1024 - 64 * 1024
 WAIT_SECONDS_MIN = 0.1
 WAIT_SECONDS_MAX = 10.0
 LAST_ATTEMPTS_MAX = 5
-"""Attempts that are left once the publisher is to stop."""
+LAST_WAIT_SECONDS_MAX = 1.0
+"""Attempts that are left once the publisher is to stop, and the pauses between them."""
+
+TOLD_SECONDS = 60.0
+"""How often the same trouble is told."""
+
+_UNUSABLE = ("ResourceNotFoundException", "ValidationException", "InvalidArgumentException")
 
 
 @dataclass
 class Counters:
     """What has been published: `entries` by command; `cut` entries were too large for a record.
 
-    `retries` counts attempts at KMS and Kinesis after a first one.
+    `retries` counts attempts at KMS and Kinesis after a first one, `repeated` the records of an
+    emitter before, which may have put them.
     """
 
     entries: Counter[str] = field(default_factory=Counter)
@@ -51,6 +58,7 @@ class Counters:
     records: int = 0
     bytes: int = 0
     retries: int = 0
+    repeated: int = 0
     cut: int = 0
 
 
@@ -58,9 +66,9 @@ class Publisher:
     """Puts entries into a stream, several to a record.
 
     `seal` makes an envelope of a payload and may raise KeyServiceError. A record holds entries
-    up to `record_bytes_max` (before compression) or for `record_age_seconds_max`, whichever is
-    reached first. After `stopping` is set, KeyServiceError and SinkError come out after a few
-    more attempts.
+    up to `record_bytes_max` (before compression). After `stopping` is set, KeyServiceError and
+    SinkError come out after a few more attempts. Raises ConfigError if the stream refuses the
+    first record in a way that waiting does not mend.
     """
 
     def __init__(
@@ -84,9 +92,10 @@ class Publisher:
         self._record_age_seconds_max = record_age_seconds_max
         self._stopping = stopping
         self._attempts_left = LAST_ATTEMPTS_MAX
+        self._told: tuple[str, float] = ("", 0.0)
         self._packed: list[bytes] = []
         self._packed_bytes = 0
-        self._packed_since = 0.0
+        self._since: float | None = None
         self._sealed: list[bytes] = []
 
     def add(self, entry: Entry) -> None:
@@ -94,36 +103,50 @@ class Publisher:
         data = encode(entry)
         if self._packed and self._packed_bytes + len(data) > self._record_bytes_max:
             self._seal_packed()
-        if not self._packed:
-            self._packed_since = time.monotonic()
+        self._since = self._since or time.monotonic()
         self._packed.append(data)
         self._packed_bytes += len(data)
         self.counters.entries[entry.command] += 1
 
-    def put_due(self) -> None:
-        """Put the records that are full or old enough."""
-        if self._packed and time.monotonic() - self._packed_since >= self._record_age_seconds_max:
-            self._seal_packed()
-        self._put()
+    def is_due(self) -> bool:
+        """Whether a record is full, or the first entry has waited long enough."""
+        if self._sealed:
+            return True
+        age_seconds = 0.0 if self._since is None else time.monotonic() - self._since
+        return self._since is not None and age_seconds >= self._record_age_seconds_max
+
+    def take(self) -> list[bytes]:
+        """The envelopes of all entries so far, to be put."""
+        self._seal_packed()
+        self._since = None
+        envelopes, self._sealed = self._sealed, []
+        return envelopes
+
+    def put(self, envelopes: Sequence[bytes]) -> None:
+        """Put envelopes until the stream has taken all of them."""
+        left = list(envelopes)
+        attempt = 0
+        while left:
+            count = _count_to_put(left)
+            refused, code = self._put_records(left[:count])
+            left[:count] = refused
+            if refused:
+                self._wait(attempt, SinkError(f"kinesis: {len(refused)} records refused ({code})"))
+                attempt += 1
 
     def put_heartbeat(self) -> None:
-        """Put all there is, and a record of its own with a heartbeat."""
-        self._seal_packed()
-        self._sealed.append(self._envelope([HEARTBEAT]))
-        self._put()
+        """Put a record of its own with a heartbeat."""
+        self.put([self._envelope([HEARTBEAT])])
         self.counters.heartbeats += 1
 
     def flush(self) -> None:
         """Put all there is."""
-        self._seal_packed()
-        self._put()
+        self.put(self.take())
 
     def _seal_packed(self) -> None:
         packed, self._packed, self._packed_bytes = self._packed, [], 0
         if packed:
             self._seal_entries(packed)
-        if len(self._sealed) >= PUT_RECORDS_MAX:
-            self._put()
 
     def _seal_entries(self, entries: list[bytes]) -> None:
         envelope = self._envelope(entries)
@@ -155,22 +178,13 @@ class Publisher:
                 self._wait(attempt, error)
                 attempt += 1
 
-    def _put(self) -> None:
-        attempt = 0
-        while self._sealed:
-            count = _count_to_put(self._sealed)
-            refused, code = self._put_records(self._sealed[:count])
-            self._sealed[:count] = refused
-            if refused:
-                self._wait(attempt, SinkError(f"kinesis: {len(refused)} records refused ({code})"))
-                attempt += 1
-
     def _put_records(self, envelopes: list[bytes]) -> tuple[list[bytes], str]:
         """The envelopes that were refused, in their order, and the code of the last refusal."""
         records = [{"Data": one, "PartitionKey": str(uuid.uuid4())} for one in envelopes]
         try:
             answer = call(self._kinesis.put_records, StreamName=self._stream, Records=records)
         except CallError as error:
+            self._check_stream(error.code)
             return envelopes, error.code
         both = list(zip(envelopes, answer["Records"], strict=True))
         refused = [(one, result) for one, result in both if result.get("ErrorCode")]
@@ -178,17 +192,33 @@ class Publisher:
         self.counters.bytes += sum(len(one) for one, result in both if not result.get("ErrorCode"))
         return [one for one, _ in refused], refused[-1][1]["ErrorCode"] if refused else ""
 
+    def _check_stream(self, code: str) -> None:
+        if code in _UNUSABLE and not self.counters.records:
+            raise ConfigError(
+                f"kinesis: the stream cannot be used ({code})",
+                hint="check its name and the region; `aws kinesis create-stream` makes one",
+            )
+
+    def _tell(self, error: ServiceError) -> None:
+        text, at = self._told
+        if str(error) != text or time.monotonic() >= at + TOLD_SECONDS:
+            self._told = str(error), time.monotonic()
+            _log.warning("activity: %s; trying again", error)
+
     def _wait(self, attempt: int, error: ServiceError) -> None:
         if self._stopping.is_set():
             self._attempts_left -= 1
             if self._attempts_left <= 0:
                 raise error
         if attempt == 0:
-            _log.warning("activity: %s; trying again", error)
+            self._tell(error)
         self.counters.retries += 1
         seconds = min(WAIT_SECONDS_MAX, WAIT_SECONDS_MIN * 2 ** min(attempt, 16))
-        # Not the event's wait: the last attempts are to have pauses too.
-        time.sleep(seconds * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
+        seconds *= random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
+        if self._stopping.is_set():
+            time.sleep(min(seconds, LAST_WAIT_SECONDS_MAX))
+        else:
+            self._stopping.wait(seconds)
 
 
 def _payload_head(cluster_id: str, instance_id: str) -> bytes:

@@ -38,10 +38,15 @@ operators, casts, views, rules, defaults and partitions through which a function
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from dastream.activity.credentials import find_credential, first_value, secret_mention
+from dastream.activity.credentials import (
+    find_credential,
+    first_value,
+    is_suspicious,
+    secret_mention,
+)
 from dastream.activity.sql import lowered, opaque, outline
 
 __all__ = [
@@ -98,12 +103,14 @@ def redact_statement(sql: str, values: Sequence[str | None], *messages: str | No
     `messages` are what the server says about the statement: they may quote SQL that ran inside
     it, and if that sets a credential, the statement holds it.
     """
-    cut = find_credential(sql)
+    is_clean = not is_suspicious(_with_values(sql, values) if values else sql)
+    cut = None if is_clean else find_credential(sql)
     if any(message and _quotes_credential(message) for message in messages):
         cut = min(first_value(sql), len(sql) if cut is None else cut)
     if cut is not None:
         return Redacted(_masked(sql, cut), [MASK for _ in values], is_cut=True)
-    return Redacted(sql, redact_values(sql, values) if values else [], is_cut=False)
+    kept = list(values) if is_clean else redact_values(sql, values)
+    return Redacted(sql, kept, is_cut=False)
 
 
 def redact_unparsed(sql: str, values: Sequence[str | None]) -> Redacted | None:
@@ -127,8 +134,8 @@ class SecretFunctions:
     of letters make no difference here, so another function of the same name counts too.
     """
 
-    def __init__(self) -> None:
-        self._names: set[str] = set()
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        self.names = set(names)
 
     def learn(self, sql: str) -> None:
         """Remember what the statement, which has been cut, makes or renames."""
@@ -137,21 +144,21 @@ class SecretFunctions:
             if _MADE_TRIGGER.search(code):
                 made += _TABLE.finditer(code)
             for one in made:
-                if len(self._names) < FUNCTIONS_MAX:
-                    self._names.add(_plain(one["name"]))
+                if len(self.names) < FUNCTIONS_MAX:
+                    self.names.add(_plain(one["name"]))
 
     def are_called(self, sql: str) -> bool:
         """Whether the statement calls one of them, or makes a function that does."""
-        return bool(self._names) and any(self._is_used(code) for code in _codes(sql))
+        return bool(self.names) and any(self._is_used(code) for code in _codes(sql))
 
     def _is_used(self, code: str) -> bool:
         if 'u&"' in code:
             return True  # a name in escapes
         is_change = _CHANGE.search(code) is not None
-        is_full = len(self._names) >= FUNCTIONS_MAX
+        is_full = len(self.names) >= FUNCTIONS_MAX
         for used in _USED.finditer(code):
             is_use = is_change or used["routine"] or used["call"]
-            if is_use and (is_full or _plain(used["name"]) in self._names):
+            if is_use and (is_full or _plain(used["name"]) in self.names):
                 return True
         return False
 
@@ -178,8 +185,7 @@ def _plain(name: str) -> str:
 
 def redact_values(sql: str, values: Sequence[str | None]) -> list[str | None]:
     """The bind values of a statement: all masked if they and it make a credential."""
-    quoted = " ".join(_quoted(value) for value in values if value)
-    is_secret = find_credential(f"{sql}\n;{quoted}") is not None
+    is_secret = find_credential(_with_values(sql, values)) is not None
     return [MASK for _ in values] if is_secret else list(values)
 
 
@@ -197,6 +203,11 @@ def _quotes_credential(message: str) -> bool:
 def conceal(sql: str, values: Sequence[str | None] = ()) -> Redacted:
     """A statement that is known to set a credential, up to its first value."""
     return Redacted(_masked(sql, first_value(sql)), [MASK for _ in values], is_cut=True)
+
+
+def _with_values(sql: str, values: Sequence[str | None]) -> str:
+    quoted = " ".join([_quoted(value) for value in values if value])
+    return f"{sql}\n;{quoted}"
 
 
 def _quoted(text: str) -> str:

@@ -37,6 +37,12 @@ SUITES: Mapping[int, AlgorithmSuite] = {
 """Aurora PostgreSQL has been seen with 0x0178, Aurora MySQL with the signed 0x0378."""
 
 FRAME_BYTES = 4096
+_UNUSABLE = (
+    "InvalidArnException",
+    "InvalidKeyUsageException",
+    "NotFoundException",
+    "ValidationException",
+)
 _GZIP = zlib.MAX_WBITS | 16
 _FASTEST = 1  # SQL in JSON repeats itself so much that more effort gains little
 
@@ -50,7 +56,8 @@ class _DataKey(NamedTuple):
 class Sealer:
     """Makes envelopes for one cluster or instance.
 
-    Raises ConfigError if `resource_id` is neither or the suite is not in `SUITES`.
+    Raises ConfigError if `resource_id` is neither or the suite is not in `SUITES`, and when
+    KMS says of the first data key that waiting does not mend it.
     """
 
     def __init__(self, kms: Any, *, key_id: str, resource_id: str, suite: int = 0x0178) -> None:
@@ -68,7 +75,10 @@ class Sealer:
         self._records = 0
 
     def seal(self, payload: bytes) -> bytes:
-        """The envelope for a payload. Raises KeyServiceError if KMS gives no data key."""
+        """The envelope for a payload.
+
+        Raises KeyServiceError if KMS gives no data key, ConfigError if it never will.
+        """
         data_key = self._current_data_key()
         message, _ = self._client.encrypt(
             source=_gzip(payload),
@@ -105,6 +115,11 @@ class Sealer:
                 EncryptionContext=self._context,
             )
         except CallError as error:
+            if error.code in _UNUSABLE and self._data_key is None:
+                raise ConfigError(
+                    f"kms: the key cannot be used ({error.code})",
+                    hint="give --kms-key a symmetric key of this region: its id, ARN or alias",
+                ) from None
             raise KeyServiceError(f"kms: no data key ({error.code})") from None
         wrapping_key = WrappingKey(
             wrapping_algorithm=WrappingAlgorithm.AES_256_GCM_IV12_TAG16_NO_PADDING,

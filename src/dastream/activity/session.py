@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import msgspec
 
 from dastream.activity.command import Command
 from dastream.activity.entry import Entry, Server
+from dastream.activity.log_files import Place
 from dastream.activity.log_row import Row
 from dastream.activity.redact import redact_message
 
-__all__ = ["Session"]
+__all__ = ["Kept", "Session"]
+
+
+class Kept(msgspec.Struct, omit_defaults=True):
+    """What is to be known of a session between two statements. It holds no SQL and no values.
+
+    `place` is where the log has to be read on for it. For the others see Session.
+    """
+
+    place: Place
+    since: str
+    statement_id: int = 1
+    exit_code: str | None = None
+    exit_message: str | None = None
+    portals: list[bytes] = []
 
 
 class Session:
@@ -19,12 +37,14 @@ class Session:
     counts. A log that is read from its middle begins a session that is already open with 2.
     """
 
-    def __init__(self, server: Server, since: str) -> None:
-        self.since = since
+    def __init__(self, server: Server, kept: Kept) -> None:
+        self.since = kept.since
         """Time stamp of the session's first row."""
-        self.exit_code: str | None = None
-        self.exit_message: str | None = None
-        self.statement_id = 1
+        self.exit_code = kept.exit_code
+        self.exit_message = kept.exit_message
+        self.statement_id = kept.statement_id
+        self.portals: Sequence[bytes] = kept.portals
+        """Those of the session's trail when it was kept."""
         self._server = server
         self._names: tuple[str | None, ...] = ()
         self._shown: list[str | None] = []

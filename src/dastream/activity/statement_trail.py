@@ -7,6 +7,7 @@ statement. A statement that fails has a row of severity ERROR instead.
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 
 from dastream.activity.command import Command, commands, failed_command, tag_of
@@ -39,7 +40,13 @@ class StatementTrail:
     def __init__(self, session: Session, functions: SecretFunctions) -> None:
         self.session = session
         self._functions = functions
-        self._portals: deque[int] = deque(maxlen=PORTALS_MAX)
+        self.portals: deque[bytes] = deque(session.portals, maxlen=PORTALS_MAX)
+        """Digests of the last portals, without which a fetch would pass for a statement."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that was read is in entries, so that nothing of it is needed again."""
+        return True
 
     def audited(self, row: Row) -> list[Entry]:  # noqa: ARG002 - the interface of both trails
         """Entries for a row of pgaudit: none, its lines are not expected here."""
@@ -72,9 +79,10 @@ class StatementTrail:
 
     def _redact(self, sql: str, values: list[str | None], *messages: str | None) -> Redacted:
         redacted = redact_statement(sql, values, *messages)
-        texts = (sql, *messages)
-        if not redacted.is_cut and any(one and self._functions.are_called(one) for one in texts):
-            redacted = conceal(sql, values)
+        if self._functions.names and not redacted.is_cut:
+            texts = (sql, *messages)
+            if any(one and self._functions.are_called(one) for one in texts):
+                redacted = conceal(sql, values)
         if redacted.is_cut:
             self._functions.learn(sql)
         return redacted
@@ -85,9 +93,9 @@ class StatementTrail:
             return done
         # A client that fetches in parts executes its portal again. A statement may be *named*
         # "fetch from …", so only what has been executed before is passed over.
-        if done.kind.startswith(_FETCH) and _key(done.kind[len(_FETCH) :], done) in self._portals:
+        if done.kind.startswith(_FETCH) and _key(done.kind[len(_FETCH) :], done) in self.portals:
             return None
-        self._portals.append(_key(done.kind.removeprefix("execute "), done))
+        self.portals.append(_key(done.kind.removeprefix("execute "), done))
         return done
 
     def _succeeded(
@@ -139,5 +147,7 @@ class StatementTrail:
         return self._redact(sql, values, row.internal_query, row.context, row.message)
 
 
-def _key(name: str, done: Completed) -> int:
-    return hash((name, done.text))
+def _key(name: str, done: Completed) -> bytes:
+    # Nobody can make another statement with the same digest and so have it passed over.
+    text = f"{name}\0{done.text}".encode(errors="replace")
+    return hashlib.blake2b(text, digest_size=16).digest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import msgspec
@@ -14,7 +14,7 @@ from dastream.keys import CachingUnwrap
 from dastream.pipeline import Pipeline
 from dastream.sources import Source
 
-__all__ = ["show_progress"]
+__all__ = ["show_progress", "tell_repeatedly"]
 
 TERMINAL_SECONDS = 0.5
 LOG_SECONDS = 30.0
@@ -24,15 +24,37 @@ LOG_SECONDS = 30.0
 def show_progress(pipeline: Pipeline, source: Source, unwrap: CachingUnwrap) -> Iterator[None]:
     """Tell the counters on standard error while the block runs, and once more at its end."""
     meter = _Meter(pipeline, source, unwrap)
+    with tell_repeatedly(meter.words, meter.figures):
+        yield
+
+
+@contextmanager
+def tell_repeatedly(
+    words: Callable[[], str], figures: Callable[[], Mapping[str, object]]
+) -> Iterator[None]:
+    """Tell on standard error while the block runs, and once more at its end.
+
+    On a terminal `words` on one line, written over itself; elsewhere `figures` as JSON lines.
+    """
     if sys.stderr.isatty():
         try:
-            with _repeating(meter.show, TERMINAL_SECONDS):
+            with _repeating(lambda: _write(f"\r\x1b[K{words()}"), TERMINAL_SECONDS):
                 yield
         finally:
-            sys.stderr.write("\n")
+            _write("\n")
     else:
-        with _repeating(meter.log, LOG_SECONDS):
+        with _repeating(lambda: _write_json(figures()), LOG_SECONDS):
             yield
+
+
+def _write_json(figures: Mapping[str, object]) -> None:
+    if figures:
+        _write(msgspec.json.encode(figures).decode() + "\n")
+
+
+def _write(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
 class _Meter:
@@ -44,8 +66,8 @@ class _Meter:
         self._unwrap = unwrap
         self._started = time.monotonic()
 
-    def show(self) -> None:
-        """One line, written over itself."""
+    def words(self) -> str:
+        """One line."""
         counters = self._pipeline.counters
         rate = counters.events / max(time.monotonic() - self._started, 0.001)
         lag = "  ".join(
@@ -59,15 +81,14 @@ class _Meter:
             f"{counters.dead_letters.total():,} dead letters",
             f"lag by shard {lag}" if lag else "all shards read",
         ]
-        sys.stderr.write("\r\x1b[K" + " · ".join(parts))
-        sys.stderr.flush()
+        return " · ".join(parts)
 
-    def log(self) -> None:
-        """One JSON object; none when a run ends before it has read anything."""
+    def figures(self) -> dict[str, object]:
+        """The members of a JSON object; none when a run ends before it has read anything."""
         counters = self._pipeline.counters
         if sys.exc_info()[0] is not None and not counters.records:
-            return
-        line = {
+            return {}
+        return {
             "records": counters.records,
             "recordBytes": counters.record_bytes,
             "events": counters.events,
@@ -77,8 +98,6 @@ class _Meter:
             "keyMisses": self._unwrap.misses,
             "lagMs": dict(self._source.lag_ms),
         }
-        sys.stderr.write(msgspec.json.encode(line).decode() + "\n")
-        sys.stderr.flush()
 
 
 def _seconds(lag_ms: int) -> str:
