@@ -91,11 +91,11 @@ class Trouble:
     `rate` is the share of requests that have trouble. What is broken off has been carried out.
     """
 
-    def __init__(self, url, seed):
+    def __init__(self, endpoint, seed=0):
         self.rate = 0.0
         self.is_kms_out = False
         self.count = 0
-        self._to = urlsplit(url).netloc
+        self._endpoint = endpoint
         self._random = random.Random(seed)
         trouble = self
 
@@ -109,7 +109,8 @@ class Trouble:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.environment = endpoint.environment | {"AWS_ENDPOINT_URL": url}
 
     def close(self):
         self._server.shutdown()
@@ -134,7 +135,8 @@ class Trouble:
         self._answer(handler, status, answer)
 
     def _forward(self, handler, body):
-        connection = http.client.HTTPConnection(self._to, timeout=30)
+        to = urlsplit(self._endpoint.url).netloc
+        connection = http.client.HTTPConnection(to, timeout=30)
         with contextlib.closing(connection):
             connection.request("POST", handler.path, body, dict(handler.headers))
             answer = connection.getresponse()

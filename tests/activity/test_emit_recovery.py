@@ -28,7 +28,7 @@ def stream(endpoint):
 
 @pytest.fixture
 def trouble(endpoint):
-    trouble = Trouble(endpoint.url, seed=1)
+    trouble = Trouble(endpoint)
     yield trouble
     trouble.close()
 
@@ -36,9 +36,13 @@ def trouble(endpoint):
 @pytest.fixture
 def emit(server, stream, endpoint, trouble, tmp_path):
     key_id = endpoint.client("kms").create_key()["KeyMetadata"]["KeyId"]
-    environment = endpoint.environment | {"AWS_ENDPOINT_URL": trouble.url}
     emit = Emit(
-        server.log_directory, tmp_path / "state.sqlite", environment, key_id, mode=server.mode
+        server.log_directory,
+        tmp_path / "state.sqlite",
+        trouble.environment,
+        key_id,
+        mode=server.mode,
+        stream=stream,
     )
     yield emit
     emit.close()
