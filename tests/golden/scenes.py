@@ -42,7 +42,7 @@ ERRORS: dict[str | tuple[str, ...], str] = {
     "INSERT INTO parent VALUES (9, 'bad')": "23514",
     "CREATE TABLE t (a int)": "42P07",
     "DROP TABLE missing": "42P01",
-    "CREATE EXTENSION missing": "0A000",
+    "DROP EXTENSION missing": "42704",
     "VACUUM missing": "42P01",
     "SET work_mem = 'nonsense'": "22023",
     "SET ROLE nobody_there": "22023",

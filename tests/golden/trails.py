@@ -22,7 +22,6 @@ RECORDED = Path(__file__).parent / "recorded"
 READ_SECONDS_MAX = 20
 SETTINGS = {
     "deadlock_timeout": "200ms",
-    "log_replication_commands": "on",
     "max_prepared_transactions": "4",
 }
 """Of a server that is recorded, over those of `PostgresServer`."""

@@ -37,7 +37,7 @@ _DML = ("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE")
 _ENDS_OF_TRANSACTION = ("COMMIT", "ROLLBACK", "PREPARE TRANSACTION")
 
 
-@dataclass
+@dataclass(slots=True)
 class _Pending:
     """An entry, its text as pgaudit wrote it, whether that has been cut, and pgaudit's number."""
 
@@ -51,7 +51,7 @@ class _Pending:
         return not _is_call(self.entry.class_, self.entry.command) and sent.holds(self.sql)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Awaited:
     """A SELECT that has completed, its row, and what pgaudit wrote about it before."""
 

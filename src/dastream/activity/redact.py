@@ -31,7 +31,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from dastream.activity.credentials import find_credential, first_value
+from dastream.activity.credentials import find_credential, first_value, is_suspicious
 from dastream.activity.sql import lowered, uncommented
 
 __all__ = [
@@ -79,12 +79,14 @@ def redact_statement(sql: str, values: Sequence[str | None], *messages: str | No
     `messages` are what the server says about the statement: they may quote SQL that ran inside
     it, and if that sets a credential, the statement holds it.
     """
-    cut = find_credential(sql)
-    if any(message and redact_message(message) != message for message in messages):
+    is_clean = not is_suspicious(_with_values(sql, values) if values else sql)
+    cut = None if is_clean else find_credential(sql)
+    if messages and any(message and redact_message(message) != message for message in messages):
         cut = min(first_value(sql), len(sql) if cut is None else cut)
     if cut is not None:
         return Redacted(_masked(sql, cut), [MASK for _ in values], is_cut=True)
-    return Redacted(sql, redact_values(sql, values) if values else [], is_cut=False)
+    kept = list(values) if is_clean else redact_values(sql, values)
+    return Redacted(sql, kept, is_cut=False)
 
 
 class SecretFunctions:
@@ -113,8 +115,7 @@ class SecretFunctions:
 
 def redact_values(sql: str, values: Sequence[str | None]) -> list[str | None]:
     """The bind values of a statement: all masked if they and it make a credential."""
-    quoted = " ".join(_quoted(value) for value in values if value)
-    is_secret = find_credential(f"{sql}\n;{quoted}") is not None
+    is_secret = find_credential(_with_values(sql, values)) is not None
     return [MASK for _ in values] if is_secret else list(values)
 
 
@@ -128,6 +129,11 @@ def redact_message(message: str) -> str:
 def conceal(sql: str, values: Sequence[str | None] = ()) -> Redacted:
     """A statement that is known to set a credential, up to its first value."""
     return Redacted(_masked(sql, first_value(sql)), [MASK for _ in values], is_cut=True)
+
+
+def _with_values(sql: str, values: Sequence[str | None]) -> str:
+    quoted = " ".join([_quoted(value) for value in values if value])
+    return f"{sql}\n;{quoted}"
 
 
 def _quoted(text: str) -> str:

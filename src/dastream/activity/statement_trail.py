@@ -79,9 +79,10 @@ class StatementTrail:
 
     def _redact(self, sql: str, values: list[str | None], *messages: str | None) -> Redacted:
         redacted = redact_statement(sql, values, *messages)
-        texts = (sql, *messages)
-        if not redacted.is_cut and any(one and self._functions.are_called(one) for one in texts):
-            redacted = conceal(sql, values)
+        if self._functions.names and not redacted.is_cut:
+            texts = (sql, *messages)
+            if any(one and self._functions.are_called(one) for one in texts):
+                redacted = conceal(sql, values)
         if redacted.is_cut:
             self._functions.learn(sql)
         return redacted

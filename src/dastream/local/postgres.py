@@ -64,6 +64,7 @@ _SETTINGS = {
     "log_connections": "on",
     "log_disconnections": "on",
     "log_hostname": "off",
+    "log_replication_commands": "on",
     "log_statement": "none",
     "log_min_duration_statement": "0",
     "log_parameter_max_length": "-1",
