@@ -17,7 +17,7 @@ __all__ = ["command"]
     epilog="""\b
 Examples:
   dastream check --postgres postgresql://postgres@db.example/postgres
-  dastream check --postgres "$DASTREAM_DSN" --json""",
+  dastream check --postgres "service=audit" --json""",
 )
 @click.option(
     "--postgres",
