@@ -31,7 +31,11 @@ PAGE = Path(__file__).parents[1] / "docs" / "postgresql-cost.md"
 TABLE = re.compile(r"(<!-- measured -->\n).*?(<!-- end -->)", re.DOTALL)
 SCALE = 10
 CLIENTS = 4
-WORKLOADS = {"read-only": ["--select-only"], "read-write": []}
+WORKLOADS = {
+    "read-only": ["--select-only"],
+    "read-only, prepared": ["--select-only", "--protocol=prepared"],
+    "read-write": [],
+}
 WAYS = ("nothing", "pgaudit", "pgaudit and the emitter")
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 SILENT = {
@@ -194,16 +198,15 @@ def table(rounds, seconds):
     yield ""
     yield (
         f"PostgreSQL {version} with pgaudit on {os.cpu_count()} shared cores, scale {SCALE}, "
-        f"{CLIENTS} clients, simple protocol; medians of {rounds} alternating rounds of "
-        f"{seconds} s. The log takes {notes['read-only']:,.0f} bytes a statement read-only and "
-        f"{notes['read-write']:,.0f} read-write."
+        f"{CLIENTS} clients; medians of {rounds} alternating rounds of {seconds} s. The log takes "
+        f"{notes['read-only']:,.0f} bytes a statement, {notes['read-only, prepared']:,.0f} prepared."
     )
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--write", action="store_true", help=f"into docs/{PAGE.name}")
     given = parser.parse_args()
     lines = []
