@@ -42,6 +42,7 @@ docs: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python bench/decode.py
+	@$(BIN)/python bench/postgres.py
 
 clean:
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -199,7 +199,8 @@ def table(rounds, seconds):
     yield (
         f"PostgreSQL {version} with pgaudit on {os.cpu_count()} shared cores, scale {SCALE}, "
         f"{CLIENTS} clients; medians of {rounds} alternating rounds of {seconds} s. The log takes "
-        f"{notes['read-only']:,.0f} bytes a statement, {notes['read-only, prepared']:,.0f} prepared."
+        f"{notes['read-only']:,.0f} bytes a statement, "
+        f"{notes['read-only, prepared']:,.0f} prepared."
     )
 
 
