@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint docs bench clean
+.PHONY: setup demo test lint docs bench soak clean
 
 setup: $(READY)
 
@@ -43,6 +43,10 @@ docs: $(READY)
 bench: $(READY)
 	@$(BIN)/python bench/decode.py
 	@$(BIN)/python bench/postgres.py
+
+# Kills the endpoint, the emitter and PostgreSQL fifty times while statements run.
+soak: $(READY)
+	@$(BIN)/python bench/soak_emit.py
 
 clean:
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -128,9 +128,13 @@ class Trouble:
             self.count += 1
             self._answer(handler, 400, b'{"__type":"ProvisionedThroughputExceededException"}')
             return
-        status, answer = self._forward(handler, body)
+        try:
+            status, answer = self._forward(handler, body)
+        except (OSError, http.client.HTTPException):
+            return  # the endpoint is down
         if kind < 0.6:
             self.count += 1
+            time.sleep(self._random.uniform(0, 0.5))  # the moment in which nobody knows
             return
         self._answer(handler, status, answer)
 
@@ -149,6 +153,14 @@ class Trouble:
             handler.send_header("Content-Length", str(len(body)))
             handler.end_headers()
             handler.wfile.write(body)
+
+
+def kill_server(server):
+    """SIGKILL of the postmaster, and another one: what is in the log's pipe is still written."""
+    server._process.kill()
+    server._process.wait()
+    server._wait_for_the_last_process()
+    server._start_on_a_free_port()
 
 
 class Clients:
@@ -199,6 +211,8 @@ class Clients:
             if done >= self._each:
                 break
             done += 1
+            if done % 50 == 0:
+                time.sleep(chance.uniform(0.0, 1.0))  # so that there is something to kill
             token = f"t{number}-{done}"
             text, has_values = chance.choice(self.KINDS)
             values = (done % 7, None if done % 5 == 0 else token)
