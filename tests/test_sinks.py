@@ -61,15 +61,17 @@ def file_url(tmp_path):
     return (tmp_path / "lake").as_uri()
 
 
-@pytest.fixture(params=["memory", "file", "s3"])
+@pytest.fixture(params=["memory", "file", "s3", "file parquet", "s3 parquet"])
 def sink(request):
     """Every sink in turn: the contract is one."""
-    if request.param == "memory":
+    place, _, format = request.param.partition(" ")
+    if place == "memory":
         sink = MemorySink()
-    elif request.param == "file":
-        sink = open_sink(request.getfixturevalue("file_url"))
+    elif place == "file":
+        sink = open_sink(f"{request.getfixturevalue('file_url')}?format={format or 'jsonl'}")
     else:
-        sink = open_sink(f"s3://{request.getfixturevalue('bucket')}/lake?format=jsonl")
+        bucket = request.getfixturevalue("bucket")
+        sink = open_sink(f"s3://{bucket}/lake?format={format or 'jsonl'}")
     yield sink
     sink.close()
 
@@ -246,7 +248,9 @@ def test_trouble_with_the_storage_is_a_sink_error(tmp_path, aws):
         "file:///x?formt=jsonl",
         "file:///x?format=jsonl&compress=no",
         "file:///x?format",
-        "s3://bucket/x?format=parquet",
+        "file:///x?format=jsonl&raw=no",
+        "file:///x?raw=no",
+        "s3://bucket/x?format=parquet&raw=maybe",
         "ftp://host/x",
         "/plain/path",
         "",

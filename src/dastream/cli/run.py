@@ -21,7 +21,7 @@ from dastream.delivery import Deliverer
 from dastream.keys import CachingUnwrap, open_unwrap, owner_of
 from dastream.pipeline import Pipeline
 from dastream.settings import Settings, split_url
-from dastream.sinks import open_sink
+from dastream.sinks import open_sink, require_entries
 from dastream.sources import BatchLimits, open_source
 from dastream.transforms import open_transforms
 
@@ -103,6 +103,7 @@ def command(
         source = parts.enter_context(closing(open_source(source_url, once=once, limits=limits)))
         owner = owner_of(source.stream, settings.resource_id)
         sinks = [parts.enter_context(closing(open_sink(url))) for url in sink_urls]
+        require_entries(sinks)
         checkpoints = open_checkpoints(state or _default_state(source.stream, sink_urls))
         parts.enter_context(closing(checkpoints))
         unwrap = open_kms_unwrap(settings, source_url)
