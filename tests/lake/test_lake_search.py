@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import lakes
 import support
 from dastream import line
+from dastream.lake import recent_ids
 from dastream.lake import search as search_module
 from dastream.lake.matching import may_match
 from dastream.lake.search import Query, Search
@@ -307,7 +308,7 @@ def test_an_event_that_was_delivered_twice_is_found_once(tmp_path):
 
 
 def test_the_memory_for_ids_is_bounded_and_holds_the_last_half(tmp_path, monkeypatch):
-    monkeypatch.setattr(search_module, "IDS_MAX", 8)
+    monkeypatch.setattr(recent_ids, "IDS_MAX", 8)
     repeated = [*range(1, 8), 4, *range(8, 20), 1]
     events = [lakes.event(n) for n in repeated]
     lakes.put(tmp_path, "2026/11/23/07/x", lakes.lines(*events))
