@@ -9,7 +9,7 @@ opened. So a query over a day of a lake of years costs what that day costs.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -21,16 +21,16 @@ from dastream.errors import DastreamError, ServiceError
 from dastream.lake import views
 from dastream.lake.catalog import Catalog, read_catalog
 from dastream.lake.database_errors import as_ours
+from dastream.lake.dead_letters import DeadLetterTable
 from dastream.lake.files import SCHEME, LakeFiles
 from dastream.lake.guard import check
 from dastream.lake.lines import LineTable
-from dastream.lake.reader import DeliveredObject
 from dastream.storage import Storage, StoredObject
 
 __all__ = ["Answer", "Damage", "Database"]
 
 MEMORY_BYTES_MAX = 2 << 30
-"""What DuckDB may use; what does not fit goes, encrypted, into a private directory."""
+"""What DuckDB may use; what does not fit goes into a directory of 0700, which goes with it."""
 
 SPILLED_BYTES_MAX = 32 << 30
 """How much that may be."""
@@ -40,7 +40,6 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "python_enable_replacements": False,
-    "temp_file_encryption": True,
     "memory_limit": f"{MEMORY_BYTES_MAX}B",
     "max_temp_directory_size": f"{SPILLED_BYTES_MAX}B",
 }
@@ -117,17 +116,13 @@ class Database:
         return Answer(reader.schema, self._batches(reader))
 
     def _define_views(self) -> None:
-        folders: dict[str, Sequence[StoredObject | DeliveredObject]] = {
-            "events": self.catalog.parquet,
-            "dead_letters": self.catalog.dead_letters,
-        }
-        files = LakeFiles(self._storage, folders)
-        self._connection.register_filesystem(files)
-        self._connection.register(
-            views.LINES, LineTable(self._storage, self.catalog.lines, self._note)
-        )
+        self._connection.register_filesystem(LakeFiles(self._storage, self.catalog.parquet))
+        lines = LineTable(self._storage, self.catalog.lines, self._note)
+        self._connection.register(views.LINES, lines)
+        letters = DeadLetterTable(self._storage, self.catalog.dead_letters, self._note)
+        self._connection.register(views.DEAD_LETTER_LINES, letters)
         self._connection.execute(views.events(self.catalog))
-        self._connection.execute(views.dead_letters(self.catalog))
+        self._connection.execute(views.DEAD_LETTERS)
 
     def _note(self, key: str, reason: str) -> None:
         self.damages.append(Damage(key, reason))
@@ -144,7 +139,7 @@ class Database:
 
 
 class _WatchedStorage:
-    """A storage whose first failure is kept."""
+    """A storage whose first failure is kept, and whose objects are all there."""
 
     def __init__(self, storage: Storage) -> None:
         self.url = storage.url
@@ -157,10 +152,15 @@ class _WatchedStorage:
 
     def get(self, key: str, bytes_max: int | None = None, *, start: int = 0) -> bytes | None:
         try:
-            return self._storage.get(key, bytes_max, start=start)
+            data = self._storage.get(key, bytes_max, start=start)
         except ServiceError as error:
             self.failure = self.failure or error
             raise
+        if data is None:
+            hint = "objects of a lake are never removed while somebody asks: look who does"
+            self.failure = ServiceError(f"lake: {key} is gone since it was listed", hint=hint)
+            raise self.failure
+        return data
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         return self._storage.list(prefix)

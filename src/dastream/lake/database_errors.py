@@ -17,7 +17,7 @@ __all__ = ["as_ours"]
 _ABOUT_THE_QUERY = frozenset(
     {"Binder Error", "Catalog Error", "Not implemented Error", "Parser Error", "Permission Error"}
 )
-_KEY = re.compile(re.escape(SCHEME) + r"\w+/([^\"'\n]*)")
+_KEY = re.compile(re.escape(SCHEME) + r"([^\"'\n]*)")
 
 
 def as_ours(error: Exception) -> DastreamError:

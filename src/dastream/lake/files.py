@@ -1,23 +1,22 @@
-"""The objects of a lake as files that are read in parts: for pyarrow, and for DuckDB.
+"""The Parquet files of a lake, read in parts: for pyarrow, and for DuckDB.
 
-DuckDB's own reader of Parquet asks for the parts that a query needs, wherever the lake is, so
-nothing has to be downloaded or installed, and one client with one set of credentials reads all.
-DuckDB sees only what it is given here, and can only read.
+DuckDB's own reader asks for the parts that a query needs, wherever the lake is, so nothing has
+to be downloaded or installed, and one client with one set of credentials reads all. DuckDB sees
+the objects that it is given here, under a scheme of their own, and can only read them.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
 from fsspec import AbstractFileSystem
 
-from dastream.errors import ServiceError
 from dastream.lake.reader import DeliveredObject
-from dastream.storage import Storage, StoredObject
+from dastream.storage import Storage
 
 __all__ = ["SCHEME", "LakeFiles", "ObjectFile"]
 
@@ -28,11 +27,11 @@ _NEVER_CHANGED = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ObjectFile(io.RawIOBase):
-    """An object of a storage, read in parts. Raises ServiceError if the storage fails."""
+    """An object of a storage as a file. Raises ServiceError if the storage fails."""
 
-    def __init__(self, storage: Storage, stored: StoredObject) -> None:
+    def __init__(self, storage: Storage, item: DeliveredObject) -> None:
         self._storage = storage
-        self._stored = stored
+        self._item = item
         self._position = 0
 
     def readable(self) -> bool:
@@ -45,16 +44,16 @@ class ObjectFile(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._stored.size}
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._item.size}
         self._position = base[whence] + offset
         return self._position
 
     def read(self, size: int | None = -1) -> bytes:
-        left = max(0, self._stored.size - self._position)
+        left = max(0, self._item.size - self._position)
         length = left if size is None or size < 0 else min(size, left)
-        data = self._part(length) if length else b""
-        self._position += len(data)
-        return data
+        data = self._storage.get(self._item.key, length, start=self._position) if length else b""
+        self._position += len(data or b"")
+        return data or b""
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
@@ -62,35 +61,17 @@ class ObjectFile(io.RawIOBase):
         view[: len(data)] = data
         return len(data)
 
-    def _part(self, length: int) -> bytes:
-        data = self._storage.get(self._stored.key, length, start=self._position)
-        if data is None or len(data) != length:
-            raise ServiceError(
-                f"lake: {self._stored.key} is gone, or shorter than it was",
-                hint="objects of a lake are never changed: look who removes them",
-            )
-        return data
-
 
 class LakeFiles(AbstractFileSystem):  # type: ignore[misc]
-    """Objects of a storage as an fsspec file system: DuckDB takes one for a scheme.
-
-    An object's path is `FOLDER/KEY`; `folders` has the objects of each folder.
-    """
+    """Objects of a storage as an fsspec file system: DuckDB takes one for a scheme."""
 
     protocol = SCHEME.removesuffix("://")
     cachable = False
 
-    def __init__(
-        self, storage: Storage, folders: Mapping[str, Iterable[StoredObject | DeliveredObject]]
-    ) -> None:
+    def __init__(self, storage: Storage, items: Iterable[DeliveredObject]) -> None:
         super().__init__()
         self._storage = storage
-        self._items = {
-            f"{folder}/{item.key}": StoredObject(item.key, item.size)
-            for folder, items in folders.items()
-            for item in items
-        }
+        self._items = {item.key: item for item in items}
 
     def open(self, path: str, mode: str = "rb", **_options: Any) -> ObjectFile:
         """An object to be read."""
@@ -101,12 +82,12 @@ class LakeFiles(AbstractFileSystem):  # type: ignore[misc]
     def info(self, path: str, **_options: Any) -> dict[str, Any]:
         """What DuckDB asks about a file: its size."""
         item = self._find(path)
-        return {"name": path.removeprefix(SCHEME), "size": item.size, "type": "file"}
+        return {"name": item.key, "size": item.size, "type": "file"}
 
     def glob(self, path: str, **_options: Any) -> list[str]:
         """The objects whose paths match; `*` stands for a slash, too."""
         pattern = path.removeprefix(SCHEME)
-        return [path for path in self._items if fnmatchcase(path, pattern)]
+        return [key for key in self._items if fnmatchcase(key, pattern)]
 
     def exists(self, path: str, **_options: Any) -> bool:
         """Whether there is an object."""
@@ -126,7 +107,7 @@ class LakeFiles(AbstractFileSystem):  # type: ignore[misc]
         del path
         return _NEVER_CHANGED
 
-    def _find(self, path: str) -> StoredObject:
+    def _find(self, path: str) -> DeliveredObject:
         try:
             return self._items[path.removeprefix(SCHEME)]
         except KeyError:

@@ -15,7 +15,7 @@ from dastream.event import Event
 from dastream.lake.files import ObjectFile
 from dastream.lake.reader import DamageError, DeliveredObject, origin
 from dastream.sinks.table import ENTRY
-from dastream.storage import Storage, StoredObject
+from dastream.storage import Storage
 
 __all__ = ["read_events"]
 
@@ -30,7 +30,7 @@ def read_events(storage: Storage, item: DeliveredObject) -> Iterator[Event]:
     Raises DamageError for what is no such file, or has been written without the entries, and
     ServiceError if the storage fails.
     """
-    source = ObjectFile(storage, StoredObject(item.key, item.size))
+    source = ObjectFile(storage, item)
     try:
         with pq.ParquetFile(pa.PythonFile(source, mode="r")) as file:
             if ENTRY not in file.schema_arrow.names:

@@ -139,7 +139,9 @@ def _span(start: str, length: timedelta) -> tuple[int, int]:
     return start_us, start_us + length // _MICROSECOND
 
 
-def read_lines(storage: Storage, item: DeliveredObject) -> Iterator[tuple[int, bytes]]:
+def read_lines(
+    storage: Storage, item: DeliveredObject | StoredObject
+) -> Iterator[tuple[int, bytes]]:
     """The lines of an object of JSON lines with their numbers, from 1, decompressed in pieces.
 
     Raises DamageError where the object cannot be read on, after the lines before, and

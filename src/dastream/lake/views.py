@@ -8,7 +8,7 @@ path before it opens any.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pyarrow as pa
 
@@ -16,13 +16,13 @@ from dastream.lake.catalog import Catalog
 from dastream.lake.files import SCHEME
 from dastream.sinks.table import SCHEMA
 
-__all__ = ["LINES", "NAMES", "dead_letters", "events"]
+__all__ = ["DEAD_LETTERS", "DEAD_LETTER_LINES", "LINES", "NAMES", "events"]
 
 NAMES = ("events", "dead_letters")
 """The views."""
 
-LINES = "lines"
-"""The name under which DuckDB has the JSON lines."""
+LINES, DEAD_LETTER_LINES = "lines", "dead_letter_lines"
+"""The names under which DuckDB has the JSON lines of events and dead letters."""
 
 _TYPES = {
     pa.string(): "VARCHAR",
@@ -35,27 +35,8 @@ _PLACE = """
     nullif(regexp_extract(filename, 'cluster=([^/]*)/day=[^/]*/[^/]*$', 1), '') AS cluster,
     TRY_CAST(regexp_extract(filename, '/day=([^/]*)/[^/]*$', 1) AS DATE) AS day"""
 
-_LINE_BYTES_MAX = 64 << 20
-"""A record has at most 10 MiB, and a third more in base64."""
-
-_OF_THE_LAKE = {
-    "stream": "VARCHAR",
-    "shardId": "VARCHAR",
-    "sequenceNumber": "VARCHAR",
-    "arrivalTime": "VARCHAR",
-    "error": "VARCHAR",
-    "reason": "VARCHAR",
-    "data": "VARCHAR",
-}
-_OF_FIREHOSE = {
-    "arrivalTimestamp": "BIGINT",
-    "errorCode": "VARCHAR",
-    "errorMessage": "VARCHAR",
-    "rawData": "VARCHAR",
-}
-"""The members of a dead-letter line (`dastream.dead_letter`), and of what Firehose writes under
-`processing-failed/` (Amazon Data Firehose Developer Guide, "Handle failure in data
-transformation")."""
+DEAD_LETTERS = f"CREATE VIEW dead_letters AS FROM {DEAD_LETTER_LINES}"
+"""The statement that defines `dead_letters`."""
 
 
 def events(catalog: Catalog) -> str:
@@ -71,10 +52,11 @@ def events(catalog: Catalog) -> str:
 
 def _files(catalog: Catalog) -> str:
     if not catalog.parquet:
-        return _nothing({field.name: _TYPES[field.type] for field in SCHEMA})
+        nulls = ", ".join(f'NULL::{_TYPES[field.type]} AS "{field.name}"' for field in SCHEMA)
+        return f"(SELECT {nulls}, NULL::VARCHAR AS filename WHERE false)"
     schema = ", ".join(_columns())
     return (
-        f"read_parquet('{SCHEME}events/*', filename = true, hive_partitioning = false, "
+        f"read_parquet('{SCHEME}*', filename = true, hive_partitioning = false, "
         f"schema = MAP {{{schema}}})"
     )
 
@@ -83,32 +65,3 @@ def _columns() -> Iterator[str]:
     for field in SCHEMA:
         type = _TYPES[field.type]
         yield f"'{field.name}': {{name: '{field.name}', type: '{type}', default_value: NULL}}"
-
-
-def _nothing(columns: Mapping[str, str]) -> str:
-    """A table of no rows."""
-    nulls = ", ".join(f'NULL::{type} AS "{name}"' for name, type in columns.items())
-    return f"(SELECT {nulls}, NULL::VARCHAR AS filename WHERE false)"
-
-
-def dead_letters(catalog: Catalog) -> str:
-    """The statement that defines `dead_letters`: the lake's, and Firehose's."""
-    members = _OF_THE_LAKE | _OF_FIREHOSE
-    source = _nothing(members)
-    if catalog.dead_letters:
-        source = (
-            f"read_json('{SCHEME}dead_letters/*', format = 'newline_delimited', filename = true, "
-            f"columns = {members}, maximum_object_size = {_LINE_BYTES_MAX})"
-        )
-    return f"""
-        CREATE VIEW dead_letters AS
-        SELECT
-            stream,
-            shardId AS shard_id,
-            sequenceNumber AS sequence_number,
-            coalesce(arrivalTime::TIMESTAMPTZ, make_timestamptz(arrivalTimestamp * 1000))
-                AS arrival_time,
-            coalesce(error, errorCode) AS error,
-            coalesce(reason, errorMessage) AS reason,
-            coalesce(data, rawData) AS data,{_PLACE}
-        FROM {source}"""
