@@ -95,7 +95,8 @@ def _rows(answer: Answer) -> Iterator[Sequence[Any]]:
 
 def _values(column: pa.Array) -> list[Any]:
     """The values of a column; a time is text, since Python's years end with 9999."""
-    if pa.types.is_temporal(column.type) and not pa.types.is_duration(column.type):
+    is_time = pa.types.is_timestamp, pa.types.is_date, pa.types.is_time
+    if any(test(column.type) for test in is_time):
         column = column.cast(pa.string())
     values: list[Any] = column.to_pylist()
     return values
