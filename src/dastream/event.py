@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from dastream import surrogates
 from dastream.errors import NOT_JSON
 from dastream.record import Position
 
@@ -173,7 +174,7 @@ class Event:
         """The members that built-in transforms read; all None if the entry is no JSON object."""
         if self._members is None:
             try:
-                self._members = _decode_members(self.entry)
+                self._members = surrogates.decode(_decode_members, self.entry)
             except NOT_JSON:
                 self._members = _NO_MEMBERS
         return self._members
@@ -197,7 +198,7 @@ class Event:
         for an entry that is not a JSON object.
         """
         try:
-            old: dict[str, Any] = dict(_decode_all_members(self.entry))
+            old: dict[str, Any] = dict(surrogates.decode(_decode_all_members, self.entry))
         except msgspec.ValidationError:
             raise TypeError("the entry is not a JSON object") from None
         return Event(self.id, msgspec.json.encode(old | members), self.origin)

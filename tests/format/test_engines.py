@@ -206,7 +206,6 @@ def test_numbers_and_texts_become_what_their_column_says(name):
     assert columns.misfits == ()
     assert (columns.session_id, columns.statement_id, columns.remote_port) == ("62", "0x1e", "5432")
     assert (columns.row_count, columns.pid, columns.substatement_id) == (7, -1, None)
-    assert columns.transaction_id is None
 
 
 @every_engine
@@ -273,21 +272,17 @@ def test_nulls_between_bind_values_stay_in_their_place(name):
 
 
 @every_engine
-@pytest.mark.parametrize("value", [b"5", b'"text"', b"[]", b"null", b'{"\\ud800":1}', b"", b"{"])
+@pytest.mark.parametrize("value", [b"5", b'"text"', b"[]", b"null", b"", b"{"])
 def test_entry_that_is_no_object_is_one_misfit(name, value):
     assert ENGINES[name].columns(value) == Columns(misfits=("entry",))
 
 
 @every_engine
-def test_text_that_was_cut_within_a_character_is_a_misfit_alone(name):
+def test_text_that_was_cut_within_a_character_ends_in_a_replacement_character(name):
     data = compact(BY_ENGINE[name]("TEXT")).replace(b'"TEXT"', b'"cut \\ud83d"')
+    whole = columns_of(name, BY_ENGINE[name]())
 
-    columns = ENGINES[name].columns(data)
-
-    assert columns.misfits == ("commandText",)
-    assert columns == replace(
-        columns_of(name, BY_ENGINE[name]()), statement=None, misfits=("commandText",)
-    )
+    assert ENGINES[name].columns(data) == replace(whole, statement="cut \ufffd")
 
 
 @every_engine

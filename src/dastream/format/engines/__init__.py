@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from dastream import surrogates
 from dastream.errors import NOT_JSON
 from dastream.event import Engine
 from dastream.format.engines import common, mysql, oracle, postgresql, sqlserver
@@ -77,7 +78,7 @@ def recognise(version: str, entries: Iterable[bytes]) -> Engine:
 
 def _name(entry: bytes) -> str | None:
     try:
-        server = _decode_server(entry)
+        server = surrogates.decode(_decode_server, entry)
     except NOT_JSON:
         return None
     name = _by_first_word(server.serverType) or _by_first_word(server.dbProtocol)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from dastream import surrogates
 from dastream.errors import NOT_JSON
 from dastream.event import Columns
 from dastream.format.engines.values import Kind
@@ -68,7 +69,7 @@ class Table:
             values = msgspec.structs.asdict(self._decode(entry))
         except NOT_JSON:
             try:
-                values = self._one_by_one(_decode_members(entry), misfits)
+                values = self._one_by_one(surrogates.decode(_decode_members, entry), misfits)
             except NOT_JSON:
                 return Columns(misfits=("entry",))
         self._convert(values, misfits)
