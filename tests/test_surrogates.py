@@ -21,6 +21,8 @@ decode = msgspec.json.Decoder().decode
         (rb'"\uD83D\uDE00"', "\U0001f600"),
         (rb'"\\ud83d"', "\\ud83d"),
         (rb'"\\\ud83d"', "\\\ufffd"),
+        (rb'"\\ud83d\ude00"', "\\ud83d\ufffd"),
+        (rb'"\n\ud83d\n\ude00"', "\n\ufffd\n\ufffd"),
         (rb'"\u00e9\n"', "é\n"),
     ],
 )
@@ -44,3 +46,10 @@ def test_text_with_halves_decodes_to_what_is_whole_in_it(text):
 def test_what_is_no_json_is_none_with_halves_either(data):
     with pytest.raises(NOT_JSON):
         surrogates.decode(decode, data)
+
+
+@pytest.mark.parametrize("piece", [rb"\n", b"\\\\", rb"\\ud83d"])
+def test_escapes_of_other_things_stay(piece):
+    data = piece * 200_000
+
+    assert surrogates.replace_lone(data) == data

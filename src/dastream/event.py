@@ -47,7 +47,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     command_class: str | None = None
     """The engine's category, such as `READ`, `WRITE`, `DDL` or `ROLE`."""
     is_auxiliary: bool = False
-    """Whether this only adds an object to the event of a statement, as Aurora MySQL's `AUX` does."""
+    """Whether this only adds an object to the event of a statement (Aurora MySQL's `AUX`)."""
     object_name: str | None = None
     """The object touched, as the engine qualifies it."""
     object_type: str | None = None
@@ -67,7 +67,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     exit_code: str | None = None
     """SQLSTATE, error number or exit code, as text; null for 0, which says that nothing failed."""
     succeeded: bool | None = None
-    """Whether it worked, with the engines' different conventions undone; null where none tells."""
+    """Whether it worked, the engines' conventions undone; null where the engine does not say."""
     client_application: str | None = None
     """What the client calls itself; not to be trusted."""
     remote_host: str | None = None
@@ -81,7 +81,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     substatement_id: int | None = None
     """The number within the statement: of a sub-statement, or of one of several events."""
     statement_part: int | None = None
-    """The number of this part of the SQL text, which is cut where it is long; they join in order."""
+    """The number of this part of the SQL text, which is cut where it is long."""
     transaction_id: str | None = None
     """The transaction, as text; null where there was none."""
     pid: int | None = None

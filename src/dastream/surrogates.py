@@ -16,11 +16,13 @@ __all__ = ["decode", "replace_lone"]
 
 T = TypeVar("T")
 
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-    rb"|(?P<lone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
-    re.DOTALL,
+_HALVES = re.compile(
+    rb"(?<!\\)(?P<backslashes>(?:\\\\)*+)"
+    rb"(?:(?P<both>\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
+"""The escapes of both halves of a character, or of one alone; an even number of backslashes before
+them stands for itself."""
 
 
 def decode(decoder: Callable[[bytes], T], json: bytes) -> T:
@@ -39,4 +41,6 @@ def decode(decoder: Callable[[bytes], T], json: bytes) -> T:
 
 def replace_lone(json: bytes) -> bytes:
     """The JSON, of the same length, with U+FFFD for each half of a character."""
-    return _ESCAPE.sub(lambda escape: rb"\ufffd" if escape["lone"] else escape[0], json)
+    return _HALVES.sub(
+        lambda found: found[0] if found["both"] else found["backslashes"] + rb"\ufffd", json
+    )

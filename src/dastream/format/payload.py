@@ -83,9 +83,7 @@ def _parse(payload: bytes) -> Payload:
     return Payload(cluster_id, instance_id, entries, more)
 
 
-def _as_written(
-    entries: list[msgspec.Raw], mended: bytes, payload: bytes
-) -> Iterator[msgspec.Raw]:
+def _as_written(entries: list[msgspec.Raw], mended: bytes, payload: bytes) -> Iterator[msgspec.Raw]:
     """The entries as they stand in the payload, at the places that they have in the mended one."""
     whole = bytes(_decode_members(mended)["databaseActivityEventList"])
     if entries and mended.count(whole) > 1:

@@ -11,7 +11,7 @@ from dastream.format.engines.values import IDENTIFIER, INTEGER, TEXT, TEXTS, TIM
 
 __all__ = ["EXIT_CODE", "MEMBERS", "TRANSACTION_ID", "columns"]
 
-MEMBERS: Mapping[str, Member] = {
+MEMBERS: dict[str, Member] = {
     "start_time_us": Member("startTime", TIME),
     "end_time_us": Member("endTime", TIME),
     "log_time_us": Member("logTime", TIME),

@@ -30,8 +30,8 @@ class _NativeFields(msgspec.Struct):
 
 
 def _object_schema(values: Mapping[str, Any]) -> str | None:
-    native: _NativeFields | None = values["object_schema"]
-    return native.schema_name or None if native else None
+    native = values["object_schema"]
+    return native.schema_name or None if isinstance(native, _NativeFields) else None
 
 
 def _error(values: Mapping[str, Any]) -> str | None:
@@ -65,7 +65,7 @@ TABLE = Table(
     Rule("error", "`commandText` of a failed login", _error),
     Rule("statement", "`commandText`, but of no failed login", _statement),
     Rule("succeeded", "`exitCode` is 1: the login worked, or the action was allowed", _succeeded),
-    Rule("exit_code", "–", lambda _: None),
+    Rule("exit_code", "", lambda _: None),
     Rule("session_id", "`sessionId`, unless it is 0", _session_id),
     Rule("statement_part", "`substatementId`", lambda values: values["substatement_id"]),
     TRANSACTION_ID,

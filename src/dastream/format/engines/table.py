@@ -79,9 +79,7 @@ class Table:
             values["succeeded"] = None  # what did not fit may be what told of a failure
         return Columns(**values, misfits=tuple(misfits))
 
-    def _one_by_one(
-        self, members: Mapping[str, msgspec.Raw], misfits: list[str]
-    ) -> dict[str, Any]:
+    def _one_by_one(self, members: Mapping[str, msgspec.Raw], misfits: list[str]) -> dict[str, Any]:
         values: dict[str, Any] = dict.fromkeys(self.members)
         for column, (name, *_) in self.members.items():
             if name in members:
