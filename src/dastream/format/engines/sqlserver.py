@@ -35,7 +35,8 @@ def _object_schema(values: Mapping[str, Any]) -> str | None:
 
 
 def _error(values: Mapping[str, Any]) -> str | None:
-    return values["statement"] if values["command"] in _FAILED_LOGINS else values["error"]
+    message: str | None = values["statement"]
+    return message if values["command"] in _FAILED_LOGINS else values["error"]
 
 
 def _statement(values: Mapping[str, Any]) -> str | None:
