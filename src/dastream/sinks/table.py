@@ -19,11 +19,11 @@ ENTRY = "entry"
 """The column of the entry's bytes."""
 
 _TIME = pa.timestamp("us", "UTC")
-_INTEGER_MAX = 2**63
 
 _TYPES: dict[Any, pa.DataType] = {
     int | None: pa.int64(),
     str | None: pa.string(),
+    bool: pa.bool_(),
     bool | None: pa.bool_(),
     tuple[str, ...]: pa.list_(pa.string()),
     tuple[str | None, ...]: pa.list_(pa.string()),
@@ -104,14 +104,4 @@ def table(events: Sequence[Event], names: Iterable[str] = SCHEMA.names) -> pa.Ta
 
 
 def _array(column: _Column, events: Sequence[Event]) -> pa.Array:
-    values = list(map(column.value, events))
-    try:
-        return pa.array(values, column.type)
-    except (OverflowError, pa.ArrowInvalid):
-        return pa.array(list(map(_fitting, values)), column.type)
-
-
-def _fitting(value: Any) -> Any:
-    """A number as it is if 64 bits hold it, else None: JSON has larger ones."""
-    is_too_large = isinstance(value, int) and not -_INTEGER_MAX <= value < _INTEGER_MAX
-    return None if is_too_large else value
+    return pa.array(list(map(column.value, events)), column.type)
