@@ -131,6 +131,7 @@ class Trouble:
         status, answer = self._forward(handler, body)
         if kind < 0.6:
             self.count += 1
+            time.sleep(self._random.uniform(0, 0.5))  # the moment in which nobody knows
             return
         self._answer(handler, status, answer)
 

@@ -20,7 +20,7 @@ SERVER = Server("15", "h")
 
 
 def unpack(recording, to):
-    for packed in recording.parent.glob("*.json.gz"):
+    for packed in recording.parent.glob("postgresql*.gz"):
         (to / packed.stem).write_bytes(gzip.decompress(packed.read_bytes()))
     return recording.parent.name.partition("-")[2]
 
