@@ -128,7 +128,10 @@ class Trouble:
             self.count += 1
             self._answer(handler, 400, b'{"__type":"ProvisionedThroughputExceededException"}')
             return
-        status, answer = self._forward(handler, body)
+        try:
+            status, answer = self._forward(handler, body)
+        except (OSError, http.client.HTTPException):
+            return  # the endpoint is down
         if kind < 0.6:
             self.count += 1
             time.sleep(self._random.uniform(0, 0.5))  # the moment in which nobody knows
@@ -150,6 +153,14 @@ class Trouble:
             handler.send_header("Content-Length", str(len(body)))
             handler.end_headers()
             handler.wfile.write(body)
+
+
+def kill_server(server):
+    """SIGKILL of the postmaster, and another one: what is in the log's pipe is still written."""
+    server._process.kill()
+    server._process.wait()
+    server._wait_for_the_last_process()
+    server._start_on_a_free_port()
 
 
 class Clients:

@@ -15,6 +15,7 @@ from emitting import (
     Trouble,
     assert_everything_arrived,
     execute,
+    kill_server,
 )
 
 
@@ -46,14 +47,6 @@ def emit(server, stream, endpoint, trouble, tmp_path):
     )
     yield emit
     emit.close()
-
-
-def kill_server(server):
-    """SIGKILL of the postmaster: its children follow, and the collector when they are gone."""
-    server._process.kill()
-    server._process.wait()
-    server._wait_for_the_last_process()
-    server._start_on_a_free_port()
 
 
 def test_nothing_is_lost_when_emitter_and_server_are_killed(server, endpoint, emit, trouble):
