@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import boto3
@@ -97,7 +98,12 @@ def soak(directory, arguments):
         emit = Emit(server.log_directory, state, trouble.environment, key_id, mode=server.mode)
         try:
             clients = begin(server, emit, arguments)
-            kills = kill_until_done(clients, endpoint, emit, server, trouble, chance, arguments)
+            victims = {
+                "emitter": lambda: restart(emit),
+                "endpoint": lambda: restart(endpoint),
+                "postgresql": lambda: kill_server(server),
+            }
+            kills = kill_until_done(clients, victims, trouble, chance, arguments.kills)
             code, figures = emit.stop()
             assert code == 0, emit.errors.read_text()
             published, ids = assert_everything_arrived(endpoint, server.log_directory, server.mode)
@@ -119,35 +125,27 @@ def begin(server, emit, arguments):
     execute(server, "CREATE TABLE t (a int, b text)")
     clients = Clients(server, arguments.statements, seed=arguments.seed)
     emit.start()
-    emit.wait_until_at_work()
     clients.start()
     return clients
 
 
-def kill_until_done(clients, endpoint, emit, server, trouble, chance, arguments):
-    kills = {"emitter": 0, "endpoint": 0, "postgresql": 0}
-    while sum(kills.values()) < arguments.kills or clients.are_busy:
+def kill_until_done(clients, victims, trouble, chance, count):
+    kills = Counter()
+    while kills.total() < count or clients.are_busy:
         time.sleep(chance.uniform(0.0, 1.5))
         trouble.rate = chance.choice([0.0, 0.2, 0.6])
-        victim = chance.choice(list(kills))
-        if sum(kills.values()) < arguments.kills:
+        if kills.total() < count:
+            victim = chance.choice(list(victims))
             kills[victim] += 1
-            kill(victim, endpoint, emit, server)
+            victims[victim]()
     clients.join()
     trouble.rate = 0.0
     return kills
 
 
-def kill(victim, endpoint, emit, server):
-    if victim == "endpoint":
-        endpoint.kill()
-        endpoint.start()
-    elif victim == "emitter":
-        emit.kill()
-        emit.start()
-        emit.wait_until_at_work()
-    else:
-        kill_server(server)
+def restart(process):
+    process.kill()
+    process.start()
 
 
 def main():

@@ -211,6 +211,8 @@ class Clients:
             if done >= self._each:
                 break
             done += 1
+            if done % 50 == 0:
+                time.sleep(chance.uniform(0.0, 1.0))  # so that there is something to kill
             token = f"t{number}-{done}"
             text, has_values = chance.choice(self.KINDS)
             values = (done % 7, None if done % 5 == 0 else token)
