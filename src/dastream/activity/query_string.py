@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from dastream.activity.log_rows import CUT
 from dastream.activity.redact import MASK
 from dastream.activity.sql import statement_texts
 
@@ -11,6 +12,7 @@ __all__ = ["QueryString"]
 
 _CUT_BY_PGAUDIT = f" {MASK}"
 _AROUND = "; \t\r\n"
+_CUT_CHARS_MIN = 100_000  # far below where the log is cut, far above what is alike by chance
 
 
 class QueryString:
@@ -28,6 +30,10 @@ class QueryString:
         if not self.text:
             return False
         if audited == self.text or audited == self.text.rstrip(_AROUND):
+            return True
+        if CUT in (audited[-len(CUT) :], self.text[-len(CUT) :]) and _begin_alike(
+            audited, self.text
+        ):
             return True
         if audited.endswith(_CUT_BY_PGAUDIT):
             start = audited.removesuffix(_CUT_BY_PGAUDIT)
@@ -52,3 +58,9 @@ class QueryString:
     @cached_property
     def _texts(self) -> list[str]:
         return [text for both in statement_texts(self.text) for text in both]
+
+
+def _begin_alike(one: str, other: str) -> bool:
+    """Whether one of two long texts, of which one has been cut, is the beginning of the other."""
+    shorter, longer = sorted((one.removesuffix(CUT), other.removesuffix(CUT)), key=len)
+    return len(shorter) >= _CUT_CHARS_MIN and longer.startswith(shorter)
