@@ -146,9 +146,11 @@ class LogReader:
         if row.message.endswith(_ALL_SESSIONS_LOST):
             lost = self._sessions.started_until(_FOREVER)
         elif row.session_id != self._postmaster:
-            # A new server: it logs before its first session does.
+            # A new server logs before its first session does, so those of the same second are
+            # of the old one, unless this is the server that was there all the time.
+            is_new = self._postmaster != ""
             self._postmaster = row.session_id
-            lost = self._sessions.started_until(started_at(row.session_id))
+            lost = self._sessions.started_until(started_at(row.session_id) - (not is_new))
         for session_id in lost:
             yield from self._sessions.end(session_id).trail.flush()
 
