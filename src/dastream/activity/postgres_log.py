@@ -137,7 +137,7 @@ class LogReader:
         if place >= self._through:
             self._through = None
             return False
-        client = self._sessions.get(row.session_id)
+        client = self._sessions.clients.get(row.session_id)
         if client is not None and client.kept.place <= place:
             self._entries(row, place.file, place.offset)
         return True
@@ -159,7 +159,7 @@ class LogReader:
         return Client(session, self._trail(session, self._functions), kept)
 
     def _entries(self, row: Row, file: LogFile, offset: int) -> list[Entry]:
-        client = self._sessions.get(row.session_id)
+        client = self._sessions.clients.get(row.session_id)
         if client is None:
             return self._begin(row, Place(*file, offset)) + self._entries(row, file, offset)
         client.is_in_audit = False
@@ -175,7 +175,7 @@ class LogReader:
     def _begin(self, row: Row, place: Place) -> list[Entry]:
         """Begin a session; the entries of one that had to make room for it."""
         entries: list[Entry] = []
-        if len(self._sessions) >= SESSIONS_MAX:
+        if len(self._sessions.clients) >= SESSIONS_MAX:
             entries = self._sessions.end(self._sessions.oldest()).trail.flush()
         self._sessions.begin(row.session_id, Kept(place, row.timestamp))
         return entries

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from dastream.cli.progress import tell_repeatedly
 from dastream.cli.run import owner_of
 from dastream.cli.signals import stop_on_signals
 from dastream.clients import open_client
+from dastream.errors import ConfigError
 from dastream.settings import Settings
 
 __all__ = ["command"]
 
+_STREAM_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")  # CreateStream in the Kinesis API reference
 _SUITES = {f"{suite:#06x}": suite for suite in SUITES}
 
 
@@ -117,6 +120,8 @@ def command(
     nothing is lost when this, KMS, Kinesis or the server fails: the log is the buffer. While KMS
     or Kinesis cannot be reached, it waits and says so. SIGINT and SIGTERM end it with 0.
     """
+    if not _STREAM_NAME.fullmatch(stream):
+        raise ConfigError("emit: no stream has such a name")
     settings = Settings.from_environment(os.environ, resource_id=resource_id)
     emitter = Emitter(
         log_directory,
