@@ -106,7 +106,7 @@ class AuditTrail(StatementTrail):
         earlier = self._give_up(keep_named=row.ps not in _ENDS_OF_TRANSACTION)
         sent = QueryString(done.text)
         pending = self._take(sent)
-        if any(one.is_of(sent) for one in pending):
+        if pending and any(one.is_of(sent) for one in pending):
             return earlier + self._finish(pending, sent, done)
         if row.ps == "SELECT" and done.kind.startswith("execute "):
             self._awaited.append(_Awaited(row, done, sent, pending, self._ids_after(pending)))
@@ -188,6 +188,8 @@ class AuditTrail(StatementTrail):
 
     def _give_up(self, *, keep_named: bool = False) -> list[Entry]:
         """Entries for completed statements that pgaudit has left out for good."""
+        if not self._awaited:
+            return []
         entries: list[Entry] = []
         kept = []
         for awaited in self._awaited:
@@ -251,7 +253,7 @@ class AuditTrail(StatementTrail):
         for one in pending:
             if one.is_cut:
                 self._concealed_id = one.entry.statement_id
-        for one in pending:
+        for one in pending if self._concealed_id else ():
             entry = one.entry
             if entry.statement_id == self._concealed_id and not one.is_cut:
                 entry.command_text, entry.param_list, _ = conceal(one.sql, entry.param_list)

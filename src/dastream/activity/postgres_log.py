@@ -36,6 +36,8 @@ SESSIONS_MAX = 10_000
 
 _CLIENTS = ("client backend", "walsender")
 _FAILURES = ("ERROR", "FATAL", "PANIC")
+# Two rows of a statement in the extended protocol that its third, execute, says again.
+_PREPARING = ("PARSE", "BIND")
 _LOGGING_IN = ("", "authentication", "startup")
 _CONNECT = Command("CONNECT", "MISC")
 _DISCONNECT = Command("DISCONNECT", "MISC")

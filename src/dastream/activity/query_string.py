@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from dastream.activity.log_rows import CUT
 from dastream.activity.redact import MASK
 from dastream.activity.sql import statement_texts
@@ -22,8 +20,11 @@ class QueryString:
     statement alone, from 18 on without the comments before it. After a password it cuts, in all.
     """
 
+    __slots__ = ("_split", "text")
+
     def __init__(self, text: str | None) -> None:
         self.text = text or ""
+        self._split: list[str] | None = None
 
     def holds(self, audited: str) -> bool:
         """Whether a row of pgaudit is about a statement of the client, and not one inside it."""
@@ -55,9 +56,11 @@ class QueryString:
         """How many statements the text has."""
         return len(self._texts) // 2
 
-    @cached_property
+    @property
     def _texts(self) -> list[str]:
-        return [text for both in statement_texts(self.text) for text in both]
+        if self._split is None:
+            self._split = [text for both in statement_texts(self.text) for text in both]
+        return self._split
 
 
 def _begin_alike(one: str, other: str) -> bool:

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from dastream.activity.credentials import find_credential, first_value, is_suspicious
@@ -46,6 +47,9 @@ __all__ = [
 ]
 
 MASK = "<REDACTED>"
+
+TEXTS_MAX = 256
+"""Texts of statements with values that are remembered."""
 
 FUNCTIONS_MAX = 1000
 """Functions that set a credential that are remembered."""
@@ -79,7 +83,10 @@ def redact_statement(sql: str, values: Sequence[str | None], *messages: str | No
     `messages` are what the server says about the statement: they may quote SQL that ran inside
     it, and if that sets a credential, the statement holds it.
     """
-    is_clean = not is_suspicious(_with_values(sql, values) if values else sql)
+    # A text with values comes again and again, as that of a prepared statement.
+    is_clean = not (_recalls_suspicion(sql) if values else is_suspicious(sql))
+    if is_clean and values:
+        is_clean = not is_suspicious(" ".join([value for value in values if value]))
     cut = None if is_clean else find_credential(sql)
     if messages and any(message and redact_message(message) != message for message in messages):
         cut = min(first_value(sql), len(sql) if cut is None else cut)
@@ -129,6 +136,11 @@ def redact_message(message: str) -> str:
 def conceal(sql: str, values: Sequence[str | None] = ()) -> Redacted:
     """A statement that is known to set a credential, up to its first value."""
     return Redacted(_masked(sql, first_value(sql)), [MASK for _ in values], is_cut=True)
+
+
+@lru_cache(maxsize=TEXTS_MAX)
+def _recalls_suspicion(sql: str) -> bool:
+    return is_suspicious(sql)
 
 
 def _with_values(sql: str, values: Sequence[str | None]) -> str:
