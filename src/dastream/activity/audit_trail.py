@@ -100,9 +100,6 @@ class AuditTrail(StatementTrail):
 
     def completed(self, row: Row) -> list[Entry]:
         """Entries for a row that tells of a statement that has succeeded."""
-        if self._awaited:
-            # pgaudit's rows about a portal come one after the other, so it has had its say.
-            self._awaited = [awaited for awaited in self._awaited if not awaited.is_audited]
         done = self._parse(row)
         if done is None:
             return []
@@ -142,6 +139,8 @@ class AuditTrail(StatementTrail):
         if line.statement_id != self._audit_id:
             self._audit_id = line.statement_id
             self._seen.clear()
+            # Of a portal that has been closed pgaudit says everything at once.
+            self._awaited = [awaited for awaited in self._awaited if not awaited.is_audited]
         key = line[1:6]
         is_repeated = key in self._seen
         self._seen.add(key)

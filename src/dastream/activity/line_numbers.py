@@ -27,10 +27,10 @@ class LineNumbers:
         """Another row."""
         # Taken out and put in again, so that who has been silent longest stands first.
         last = self._last.pop(session_id, None)
+        self._last[session_id] = line_num
         if last is None:
             is_young = self.since and started_at(session_id) > self.since
             last = 0 if is_young else line_num - 1
-        self._last[session_id] = line_num
         if line_num > last + 1:
             self.missing += line_num - last - 1
 

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from dastream.activity.entry import HEARTBEAT, Entry, encode
-from dastream.activity.log_rows import CUT
+from dastream.activity.shorten import shorten
 from dastream.clients import CallError, call
 from dastream.errors import ConfigError, KeyServiceError, ServiceError, SinkError
 
@@ -163,7 +163,7 @@ class Publisher:
     def _shortened_envelope(self, data: bytes) -> bytes:
         entry = msgspec.json.decode(data, type=Entry)
         while True:
-            _shorten(entry)
+            shorten(entry)
             envelope = self._envelope([encode(entry)])
             if len(envelope) <= RECORD_BYTES_MAX:
                 return envelope
@@ -239,27 +239,3 @@ def _count_to_put(envelopes: Sequence[bytes]) -> int:
         if total > PUT_BYTES_MAX:
             return max(count, 1)
     return min(len(envelopes), PUT_RECORDS_MAX)
-
-
-def _shorten(entry: Entry) -> None:
-    """Halve the longest member of an entry, and mark the cut."""
-    values = sum(len(value or "") + 3 for value in entry.param_list)
-    text, message = entry.command_text or "", entry.error_message or ""
-    if values >= max(len(text), len(message)):
-        entry.param_list = _half_of_values(entry.param_list)
-    elif len(text) >= len(message):
-        entry.command_text = _half(text)
-    else:
-        entry.error_message = _half(message)
-
-
-def _half(text: str) -> str:
-    text = text.removesuffix(CUT)
-    return text[: len(text) // 2] + CUT
-
-
-def _half_of_values(values: list[str | None]) -> list[str | None]:
-    if len(values) == 1:
-        return [_half(values[0] or "")]
-    kept = values[:-1] if values[-1] == CUT else values
-    return [*kept[: len(kept) // 2], CUT]
