@@ -141,7 +141,8 @@ class AuditTrail(StatementTrail):
             self._seen.clear()
             # Of a portal that has been closed pgaudit says everything at once.
             self._awaited = [awaited for awaited in self._awaited if not awaited.is_audited]
-        key = line[1:6]
+        names = line.category, line.command, line.object_type, line.object_name
+        key = (line.substatement_id, *names)
         is_repeated = key in self._seen
         self._seen.add(key)
         return is_repeated

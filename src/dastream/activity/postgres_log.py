@@ -36,8 +36,6 @@ SESSIONS_MAX = 10_000
 
 _CLIENTS = ("client backend", "walsender")
 _FAILURES = ("ERROR", "FATAL", "PANIC")
-# Two rows of a statement in the extended protocol that its third, execute, says again.
-_PREPARING = ("PARSE", "BIND")
 _LOGGING_IN = ("", "authentication", "startup")
 _CONNECT = Command("CONNECT", "MISC")
 _DISCONNECT = Command("DISCONNECT", "MISC")
@@ -96,6 +94,7 @@ class LogReader:
         """The entries that the rows complete. `file` and `offsets` tell where they stand."""
         is_csv = file.name.endswith(".csv")
         decode = decode_csv_row if is_csv else decode_row
+        take_number = self._sessions.numbers.take
         for line, offset in zip(rows, offsets, strict=False):
             try:
                 row = decode(line)
@@ -109,7 +108,7 @@ class LogReader:
                 row = recovered
             if self._through is not None and self._is_read_again(row, Place(*file, offset)):
                 continue
-            self._sessions.take_row(row.session_id, row.line_num)
+            take_number(row.session_id, row.line_num)
             if row.backend_type in _CLIENTS:
                 yield from self._entries(row, file, offset)
             elif row.backend_type == "postmaster":

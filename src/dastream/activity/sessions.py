@@ -57,7 +57,7 @@ class Sessions:
         self.numbers = LineNumbers(progress.since, ((id, one.line_num) for id, one in known))
         self._open_client = open_client
         self.clients = {id: open_client(one.kept) for id, one in known if one.kept is not None}
-        self._changed: set[str] = set()
+        self._ended: set[str] = set()
         self._unsettled = set(self.clients)
         self._ended_statements = -self._open_statements()
 
@@ -74,11 +74,6 @@ class Sessions:
         """The sessions that started until a second, counted from 1970."""
         return [id for id in self.clients if started_at(id) <= second]
 
-    def take_row(self, session_id: str, line_num: int) -> None:
-        """Another row of any process."""
-        self.numbers.take(session_id, line_num)
-        self._changed.add(session_id)
-
     def begin(self, session_id: str, kept: Kept) -> Client:
         """A session that is new."""
         client = self.clients[session_id] = self._open_client(kept)
@@ -88,7 +83,7 @@ class Sessions:
         """A session that is over."""
         client = self.clients.pop(session_id)
         self._ended_statements += client.session.statements
-        self._changed.add(session_id)
+        self._ended.add(session_id)
         return client
 
     def flush(self) -> Iterator[Entry]:
@@ -101,21 +96,22 @@ class Sessions:
 
         `place` is where the next row begins.
         """
+        changed = self._ended.union(self.numbers.take_new())
+        self._ended = set()
         for session_id in self.numbers.excess():
             self.numbers.forget(session_id)
-            self._changed.add(session_id)
-        changed = self._changed | self._settle(place)
-        self._changed = set()
+            changed.add(session_id)
+        changed |= self._settle(changed, place)
         begin = min((self.clients[id].kept.place for id in self._unsettled), default=place)
         return begin, {id: self._process(id) for id in changed}
 
-    def _settle(self, place: Place) -> set[str]:
+    def _settle(self, changed: set[str], place: Place) -> set[str]:
         """Keep the sessions as they are now, unless they are in a statement."""
-        looked_at = {id for id in self._changed | self._unsettled if id in self.clients}
+        looked_at = {id for id in changed | self._unsettled if id in self.clients}
         self._unsettled = {
             id
             for id in looked_at
-            if not self.clients[id].is_settled(has_new_rows=id in self._changed)
+            if not self.clients[id].is_settled(has_new_rows=id in changed)
         }
         settled = looked_at - self._unsettled
         for session_id in settled:
