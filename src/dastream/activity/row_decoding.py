@@ -8,7 +8,9 @@ Which of them are quoted is in PostgreSQL's csvlog.c; an empty one may be NULL.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -80,31 +82,35 @@ def decode_row(line: bytes) -> Row:
 
 def decode_csv_row(line: bytes) -> Row:
     """A row of the CSV log, which may have several lines. Raises PayloadError if it is none."""
-    found = _CSV_ROW.fullmatch(line.decode(errors="replace"))
+    text = line.decode(errors="replace")
+    found = _CSV_ROW.fullmatch(text)
     if found is None:
         raise PayloadError("postgres log: a row is not one of the CSV log")
-    time, user, database, pid, connection, session, line_num, tag, severity, *rest = found.groups()
+    columns: Sequence[Any] = found.groups()
+    if '""' in text:
+        columns = [_plain(column) for column in columns]
+    time, user, database, pid, connection, session, line_num, tag, severity, *rest = columns
     state, message, detail, internal_query, context, query, application, backend_type = rest
     host, _, port = connection.rpartition(":") if connection else ("", "", "")
     try:
         return Row(
             time,
-            _plain(message) or "",
-            _plain(user),
-            _plain(database),
+            message or "",
+            user,
+            database,
             int(pid or 0),
             host or connection,
             int(port) if host else None,
-            session,
+            session or "",
             int(line_num or 0),
             tag or "",
-            severity,
+            severity or "",
             state or None,
-            _plain(detail),
-            _plain(internal_query),
-            _plain(context),
-            _plain(query),
-            _plain(application),
+            detail,
+            internal_query,
+            context,
+            query,
+            application,
             # A row that was cut is taken for a client's.
             backend_type or "client backend",
         )
@@ -113,6 +119,7 @@ def decode_csv_row(line: bytes) -> Row:
 
 
 def _plain(text: str | None) -> str | None:
+    """A column as it was before it was quoted; an empty one may be NULL."""
     return text.replace('""', '"') if text else None
 
 
