@@ -240,6 +240,7 @@ def test_a_statement_too_long_to_be_read_whole_is_one_cut_entry(log):
 
 def test_an_outage_at_the_end_is_no_loss(log, emit, peers, monkeypatch, caplog):
     monkeypatch.setattr(publisher_module, "WAIT_SECONDS_MAX", 0.01)
+    monkeypatch.setattr(publisher_module, "LAST_SECONDS_MAX", 1.0)
     log("1.json", row(FIRST, 1, "SELECT 1"))
     put, peers.put_records = (
         peers.put_records,

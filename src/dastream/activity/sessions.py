@@ -109,9 +109,7 @@ class Sessions:
         """Keep the sessions as they are now, unless they are in a statement."""
         looked_at = {id for id in changed | self._unsettled if id in self.clients}
         self._unsettled = {
-            id
-            for id in looked_at
-            if not self.clients[id].is_settled(has_new_rows=id in changed)
+            id for id in looked_at if not self.clients[id].is_settled(has_new_rows=id in changed)
         }
         settled = looked_at - self._unsettled
         for session_id in settled:
