@@ -7,6 +7,7 @@ from functools import cache
 
 from dastream.checkpoint import MemoryCheckpoints
 from dastream.decode import Decoder
+from dastream.delivery import Deliverer
 from dastream.pipeline import Pipeline
 from dastream.testing import MemorySource
 from dastream.transforms import DEFAULT
@@ -54,15 +55,8 @@ def stream():
 def pipeline(source, sinks, checkpoints=None, *, unwrap=unwrap, transforms=DEFAULT, **settings):
     if not hasattr(source, "batches"):
         source = MemorySource(STREAM, source)
-    return Pipeline(
-        source,
-        Decoder(unwrap),
-        transforms,
-        sinks,
-        checkpoints or MemoryCheckpoints(),
-        resource_id=CLUSTER,
-        **settings,
-    )
+    deliver = Deliverer(Decoder(unwrap), transforms, sinks, resource_id=CLUSTER, **settings)
+    return Pipeline(source, deliver, checkpoints or MemoryCheckpoints())
 
 
 def statements(storage):

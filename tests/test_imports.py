@@ -19,6 +19,7 @@ ROWS = (
     {"decode", "transforms", "detect"},
     {"storage", "checkpoint"},
     {"sources", "sinks"},
+    {"delivery", "resumption"},
     {"pipeline", "lake", "testing"},
     {"activity", "aws"},
     {"local"},

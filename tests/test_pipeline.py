@@ -5,8 +5,8 @@ import pytest
 
 from dastream.checkpoint import MemoryCheckpoints
 from dastream.decode import Decoder
+from dastream.delivery import REFUSED_RECORDS_MAX
 from dastream.errors import DecryptError, KeyServiceError, SinkError
-from dastream.pipeline import REFUSED_RECORDS_MAX
 from dastream.sinks.lake import LakeSink
 from dastream.testing import MemorySink, MemorySource, MemoryStorage
 from dastream.transforms import DEFAULT, NamedTransform

@@ -9,6 +9,7 @@ from dastream.aws import firehose
 from dastream.aws.firehose import FirehoseTransform, open_handler
 from dastream.checkpoint import MemoryCheckpoints
 from dastream.decode import Decoder
+from dastream.delivery import Deliverer
 from dastream.errors import ConfigError, KeyServiceError
 from dastream.pipeline import Pipeline
 from dastream.settings import Settings
@@ -121,14 +122,8 @@ def test_no_records_are_no_answers():
 def test_lines_are_those_of_run_for_the_same_records():
     storage = MemoryStorage()
     source = MemorySource(STREAM, [record(data, n) for n, data in enumerate((GOOD, BAD, GOOD), 1)])
-    Pipeline(
-        source,
-        Decoder(unwrap),
-        DEFAULT,
-        [LakeSink(storage)],
-        MemoryCheckpoints(),
-        resource_id=CLUSTER,
-    ).run()
+    deliver = Deliverer(Decoder(unwrap), DEFAULT, [LakeSink(storage)], resource_id=CLUSTER)
+    Pipeline(source, deliver, MemoryCheckpoints()).run()
     (delivered,) = storage.list("events/")
 
     answers, _ = answer(invocation(GOOD, BAD, GOOD))

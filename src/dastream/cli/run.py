@@ -17,6 +17,7 @@ from dastream.cli.progress import show_progress
 from dastream.cli.signals import stop_on_signals
 from dastream.clients import open_client
 from dastream.decode import Decoder
+from dastream.delivery import Deliverer
 from dastream.keys import CachingUnwrap, open_unwrap, owner_of
 from dastream.pipeline import Pipeline
 from dastream.settings import Settings, split_url
@@ -105,14 +106,13 @@ def command(
         checkpoints = open_checkpoints(state or _default_state(source.stream, sink_urls))
         parts.enter_context(closing(checkpoints))
         unwrap = open_kms_unwrap(settings, source_url)
-        pipeline = Pipeline(
-            source,
+        deliver = Deliverer(
             Decoder.from_settings(settings, unwrap),
             open_transforms(settings.transforms),
             sinks,
-            checkpoints,
             resource_id=owner,
         )
+        pipeline = Pipeline(source, deliver, checkpoints)
         with stop_on_signals(pipeline.stop), show_progress(pipeline, source, unwrap):
             counters = pipeline.run()
     return NOT_CLEAN if counters.dead_letters else DONE

@@ -22,6 +22,7 @@ from dastream.cli.signals import stop_on_signals
 from dastream.cli.table import Table
 from dastream.clients import open_client
 from dastream.decode import Decoder
+from dastream.delivery import Deliverer
 from dastream.errors import ConfigError
 from dastream.event import Event
 from dastream.keys import STREAM_PREFIX, owner_of
@@ -88,9 +89,8 @@ def command(
         tell(f"{source.stream}: reading {_extent(url)}, ctrl-c ends")
         view = ViewSink(_show(zone, as_json=as_json), limit=limit, on_limit=source.stop)
         transforms = open_transforms(settings.transforms)
-        pipeline = Pipeline(
-            source, decode, transforms, [view], MemoryCheckpoints(), resource_id=owner
-        )
+        deliver = Deliverer(decode, transforms, [view], resource_id=owner)
+        pipeline = Pipeline(source, deliver, MemoryCheckpoints())
         with stop_on_signals(pipeline.stop):
             counters = pipeline.run()
     tell(_summary(view.shown, counters))

@@ -7,6 +7,7 @@ from typing import Any
 
 from dastream.checkpoint import Checkpoints
 from dastream.decode import Decoder
+from dastream.delivery import Deliverer
 from dastream.errors import DastreamError
 from dastream.keys import open_unwrap
 from dastream.pipeline import Pipeline
@@ -70,11 +71,7 @@ class Consumer:
 
     def _pipeline(self, *, once: bool) -> Pipeline:
         source = KinesisSource(self._kinesis, self._stream, once=once, limits=self._limits)
-        return Pipeline(
-            source,
-            self._decode,
-            self._transforms,
-            [self._sink],
-            self._checkpoints,
-            resource_id=self._resource_id,
+        deliver = Deliverer(
+            self._decode, self._transforms, [self._sink], resource_id=self._resource_id
         )
+        return Pipeline(source, deliver, self._checkpoints)

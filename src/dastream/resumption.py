@@ -1,0 +1,52 @@
+"""Forming again the batches that a run delivered but did not commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from dastream.record import RecordBatch, is_reached
+
+__all__ = ["Resumption"]
+
+
+class Resumption:
+    """Gives the first batches of each shard the extent that sinks already hold.
+
+    A run that ended between delivery and commit left a batch under the name that the shard's
+    first batch now has. Records are gathered until they reach as far as that batch, and cut
+    there. Once nothing is held from a start, nothing further on is.
+
+    `held` tells how far the sinks hold the batch that starts where the given one does.
+    """
+
+    def __init__(self, held: Callable[[RecordBatch], str | None]) -> None:
+        self._held = held
+        self._waiting: dict[str, tuple[RecordBatch, str]] = {}
+        self._settled: set[str] = set()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a held batch reaches further than what has been read of its shard."""
+        return bool(self._waiting)
+
+    def __call__(self, batch: RecordBatch) -> Iterator[tuple[RecordBatch, bool]]:
+        """The same records as batches, each with whether sinks hold it already."""
+        rest: RecordBatch | None = batch
+        while rest is not None and rest.shard not in self._settled:
+            rest, extent = self._gathered(rest)
+            if extent is None:
+                self._settled.add(rest.shard)
+            elif not is_reached(extent, by=rest.through):
+                self._waiting[rest.shard] = (rest, extent)
+                return
+            else:
+                again, rest = rest.split(extent)
+                yield again, True
+        if rest is not None:
+            yield rest, False
+
+    def _gathered(self, batch: RecordBatch) -> tuple[RecordBatch, str | None]:
+        if batch.shard not in self._waiting:
+            return batch, self._held(batch)
+        earlier, extent = self._waiting.pop(batch.shard)
+        return earlier.joined(batch), extent
