@@ -1,25 +1,31 @@
-"""The order of what was found: as the database logged it."""
+"""The order of what was found: as the database logged it, or what is most of something."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from dastream.event import Event
 
-__all__ = ["Held", "Match", "Place", "place"]
-
+__all__ = ["LOGGED", "ORDERS", "Held", "Match", "Order", "Place", "place", "size", "time_us"]
 
 _DIGITS_MAX = 20
 
 
 class Match(NamedTuple):
-    """An event that was found, the line that holds it, and its time (else its arrival's)."""
+    """A statement that was found.
+
+    `auxiliaries` are the events that Aurora MySQL wrote beside its own; the list may still grow.
+    """
 
     event: Event
-    line: bytes
-    time_us: int | None
+    auxiliaries: list[Event]
+
+    @property
+    def size(self) -> int:
+        """Bytes of its own event, about."""
+        return size(self.event)
 
 
 class Place(NamedTuple):
@@ -37,10 +43,21 @@ class Place(NamedTuple):
     substatement: int
 
 
-def place(match: Match) -> Place:
-    """The place of a match; an event without a log time has its own time, or its arrival's."""
-    columns = match.event.columns
-    logged_us = match.time_us if columns.log_time_us is None else columns.log_time_us
+def size(event: Event) -> int:
+    """Bytes of an event, about; one without its entry has columns only."""
+    return len(event.entry or event.columns.statement or "")
+
+
+def time_us(event: Event) -> int | None:
+    """The time of an event, else that of its arrival: microseconds since 1970, UTC."""
+    own_us, arrival_ms = event.columns.time_us, event.origin.arrival_ms
+    return arrival_ms * 1000 if own_us is None and arrival_ms is not None else own_us
+
+
+def place(event: Event) -> Place:
+    """The place of an event; one without a log time has its own time, or its arrival's."""
+    columns = event.columns
+    logged_us = time_us(event) if columns.log_time_us is None else columns.log_time_us
     number = columns.statement_id or ""
     return Place(
         logged_us or 0,
@@ -51,8 +68,41 @@ def place(match: Match) -> Place:
     )
 
 
+class Order(NamedTuple):
+    """An order of matches: by the greatest `rank`, which `column` of a Parquet file bounds.
+
+    Those of the time come as they were logged unless they are `reversed`.
+    """
+
+    rank: Callable[[Event], Any]
+    column: str
+    is_of_time: bool = False
+    is_reversed: bool = True
+
+
+def _duration(event: Event) -> int:
+    duration_us = event.columns.duration_us
+    return -1 if duration_us is None else duration_us
+
+
+def _rows(event: Event) -> int:
+    rows = event.columns.row_count
+    return -1 if rows is None else rows
+
+
+LOGGED = Order(place, "log_time", is_of_time=True, is_reversed=False)
+
+ORDERS = {
+    "time": LOGGED,
+    "newest": LOGGED._replace(is_reversed=True),
+    "duration": Order(_duration, "duration_us"),
+    "rows": Order(_rows, "row_count"),
+}
+"""The orders by the names that people give."""
+
+
 class Held:
-    """Matches that wait for those that may come before them, up to `bytes_max` of lines.
+    """Matches that wait for those that may come before them, up to `bytes_max` of entries.
 
     `is_in_order` becomes False when a match comes after one that was let go with a later place.
     """
@@ -67,9 +117,9 @@ class Held:
 
     def push(self, match: Match) -> Iterator[Match]:
         """Take a match in; gives the first ones if there are too many."""
-        heapq.heappush(self._heap, (place(match), self._pushed, match))
+        heapq.heappush(self._heap, (place(match.event), self._pushed, match))
         self._pushed += 1  # equal places keep the order in which they came
-        self._bytes += len(match.line)
+        self._bytes += match.size
         while self._bytes > self._bytes_max:
             yield self._pop()
 
@@ -85,7 +135,7 @@ class Held:
 
     def _pop(self) -> Match:
         where, _, match = heapq.heappop(self._heap)
-        self._bytes -= len(match.line)
+        self._bytes -= match.size
         self.is_in_order &= self._last is None or where >= self._last
         self._last = where
         return match

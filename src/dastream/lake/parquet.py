@@ -1,48 +1,141 @@
-"""The events of a Parquet file of the lake, as they were delivered."""
+"""The events of a Parquet file of the lake that a query describes.
+
+A row group is passed over by the statistics of its times; of another one the columns are read
+that the query names, and the rest only where rows are left.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dastream import line
-from dastream.event import Event
+from dastream.event import Columns, Engine, Event, Origin
 from dastream.lake.files import ObjectFile
 from dastream.lake.reader import DamageError, DeliveredObject, origin
-from dastream.sinks.table import ENTRY
+from dastream.lake.rows import RowFilter
+from dastream.sinks.table import ENTRY, SCHEMA
 from dastream.storage import Storage
 
-__all__ = ["read_events"]
+__all__ = ["Rows", "WithoutEntriesError", "read_rows"]
 
 _ROWS = 4096
-_NAMES = ("event_id", "cluster_id", "instance_id", "shard_id", "sequence_number", "arrival_time")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_HEAD = (
+    "event_id",
+    "cluster_id",
+    "instance_id",
+    "shard_id",
+    "sequence_number",
+    "arrival_time",
+    "engine",
+    "more",
+)
+_TEXTS = [field.name for field in SCHEMA if field.type == pa.string() and field.name != ENTRY]
 
 
-def read_events(storage: Storage, item: DeliveredObject) -> Iterator[Event]:
-    """The events of a file in its order, some thousand at a time.
+class WithoutEntriesError(DamageError):
+    """A file that has been written without the entries, which are asked for."""
 
-    Raises DamageError for what is no such file, or has been written without the entries, and
-    ServiceError if the storage fails.
+
+class Rows(NamedTuple):
+    """A row group: how many rows it has, and the events found in it; None if not looked for."""
+
+    count: int
+    events: Iterator[Event] | None
+
+
+def read_rows(
+    storage: Storage, item: DeliveredObject, rows: RowFilter, *, needs_entries: bool
+) -> Iterator[Rows]:
+    """The row groups of a file, in its order.
+
+    An event of a file without entries has its columns and no bytes; with `needs_entries` that
+    is a WithoutEntriesError as soon as there is one. Raises DamageError for what is no such
+    file, and ServiceError if the storage fails.
     """
-    source = ObjectFile(storage, item)
     try:
-        with pq.ParquetFile(pa.PythonFile(source, mode="r")) as file:
-            if ENTRY not in file.schema_arrow.names:
-                raise DamageError("written without the entries: search the JSON lines")
-            for batch in file.iter_batches(_ROWS, columns=[*_NAMES, "engine", "more", ENTRY]):
-                yield from map(_event, batch.to_pylist())
+        source = pa.PythonFile(ObjectFile(storage, item), mode="r")
+        with pq.ParquetFile(source, read_dictionary=_TEXTS, pre_buffer=True) as file:
+            for number in range(file.num_row_groups):
+                count = file.metadata.row_group(number).num_rows
+                may_hold = _may_hold(file.metadata.row_group(number), rows)
+                with closing(_events(file, number, rows, needs_entries=needs_entries)) as events:
+                    yield Rows(count, events if may_hold else None)
     except pa.ArrowException:
         raise DamageError("not a Parquet file, or damaged") from None
 
 
+def _may_hold(group: pq.RowGroupMetaData, rows: RowFilter) -> bool:
+    for index in range(group.num_columns):
+        column = group.column(index)
+        if column.path_in_schema == "time":
+            times = column.statistics
+            is_known = times is not None and times.has_min_max and not times.null_count
+            return not is_known or rows.may_hold(times.min_raw, times.max_raw)
+    return True
+
+
+def _events(
+    file: pq.ParquetFile, number: int, rows: RowFilter, *, needs_entries: bool
+) -> Iterator[Event]:
+    names: list[str] = []
+    for more_names in rows.stages():
+        names += more_names
+        table = _read(file, number, names)
+        found = rows.find(table)
+        if not found.true_count:
+            return
+    has_entries = ENTRY in file.schema_arrow.names
+    if needs_entries and not has_entries:
+        raise WithoutEntriesError("written without the entries")
+    names = [*_HEAD, ENTRY] if has_entries else SCHEMA.names
+    rest = _read(file, number, names).filter(rows.cut(table, found))
+    to_event = _event if has_entries else _event_of_columns
+    for batch in rest.to_batches(_ROWS):
+        yield from map(to_event, batch.to_pylist())
+
+
+def _read(file: pq.ParquetFile, number: int, names: Sequence[str]) -> pa.Table:
+    """Columns of a row group, times as integers; null where an older file has no such column."""
+    there = [name for name in names if name in file.schema_arrow.names]
+    table = file.read_row_group(number, there)
+    for name in names:
+        if name not in there:
+            type = SCHEMA.field(name).type
+            table = table.append_column(name, pa.nulls(table.num_rows, type))
+    for index, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type):
+            table = table.set_column(index, field.name, table.column(index).cast(pa.int64()))
+    return table
+
+
 def _event(row: Mapping[str, Any]) -> Event:
-    arrival = row["arrival_time"]
+    return Event(row["event_id"], row[ENTRY].encode(), _origin(row))
+
+
+def _event_of_columns(row: Mapping[str, Any]) -> Event:
+    """An event of which the entry is kept elsewhere: its columns stand in for the bytes."""
+    values = {field: row[_name(field)] for field in Columns.__struct_fields__}
+    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    columns = Columns(**(values | lists))
+    known = _origin(row)
+    engine = Engine(known.engine.name, lambda _: columns)
+    entry = b'{"type":"heartbeat"}' if row["kind"] == "heartbeat" else b""
+    return Event(row["event_id"], entry, replace(known, engine=engine))
+
+
+def _name(field: str) -> str:
+    """The column of the file for a field; times are called without their unit there."""
+    return field.removesuffix("_us") if field.endswith("_time_us") else field
+
+
+def _origin(row: Mapping[str, Any]) -> Origin:
     head = line.Head(
         eventId=row["event_id"],
         clusterId=row["cluster_id"],
@@ -52,5 +145,5 @@ def _event(row: Mapping[str, Any]) -> Event:
         engine=row["engine"],
         more=msgspec.UNSET if row["more"] is None else msgspec.Raw(row["more"].encode()),
     )
-    arrival_ms = None if arrival is None else (arrival - _EPOCH) // timedelta(milliseconds=1)
-    return Event(head.eventId, row[ENTRY].encode(), origin(head, arrival_ms))
+    arrival_us = row["arrival_time"]
+    return origin(head, None if arrival_us is None else arrival_us // 1000)
