@@ -44,6 +44,7 @@ bench: $(READY)
 	@$(BIN)/python bench/decode.py
 	@$(BIN)/python bench/columns.py
 	@$(BIN)/python bench/postgres.py
+	@$(BIN)/python bench/lake.py
 
 # Kills the endpoint, the emitter and PostgreSQL fifty times while statements run.
 soak: $(READY)

@@ -1,6 +1,7 @@
 """Events as Arrow tables: what is decoded together is what is decoded one by one."""
 
 import json
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -193,7 +194,7 @@ def test_time_and_duration_are_those_of_the_columns(times, arrival_ms):
     [row] = table([event]).to_pylist()
 
     time_us = columns.time_us if columns.time_us is not None else arrival_ms * 1000
-    assert round(row["time"].timestamp() * 1e6) == time_us
+    assert round(row["time"].replace(tzinfo=UTC).timestamp() * 1e6) == time_us
     assert row["duration_us"] == columns.duration_us
 
 

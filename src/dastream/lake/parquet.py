@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -21,7 +21,7 @@ __all__ = ["read_events"]
 
 _ROWS = 4096
 _NAMES = ("event_id", "cluster_id", "instance_id", "shard_id", "sequence_number", "arrival_time")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - the column is in UTC, and does not say so
 
 
 def read_events(storage: Storage, item: DeliveredObject) -> Iterator[Event]:

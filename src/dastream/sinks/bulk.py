@@ -27,7 +27,7 @@ Arrays = dict[str, pa.Array]
 
 JOINED_BYTES_MAX = 64 << 20
 
-_TIME = pa.timestamp("us", "UTC")
+_TIME, _ZONED_TIME = pa.timestamp("us"), pa.timestamp("us", "UTC")
 _TIME_CHARS_MIN = 23
 """Arrow takes times without seconds, too; with a time zone they are shorter than this."""
 
@@ -108,9 +108,9 @@ def _times(texts: pa.Array) -> pa.Array:
     if pc.min(pc.binary_length(texts)).as_py() < _TIME_CHARS_MIN:
         raise _UnusualError
     try:
-        times = texts.cast(_TIME)
+        times = texts.cast(_ZONED_TIME).cast(_TIME)
     except pa.ArrowInvalid:
-        times = texts.cast(pa.timestamp("us")).cast(_TIME)
+        times = texts.cast(_TIME)
     if pc.min(times.cast(pa.int64())).as_py() < _YEAR_1_US:
         raise _UnusualError
     return times
