@@ -45,6 +45,7 @@ bench: $(READY)
 	@$(BIN)/python bench/kinesis.py
 	@$(BIN)/python bench/columns.py
 	@$(BIN)/python bench/postgres.py
+	@$(BIN)/python bench/lake.py
 
 # Kills the endpoint, the emitter and PostgreSQL fifty times while statements run.
 soak: $(READY)

@@ -65,7 +65,7 @@ def command(sql: str, lake: str, format: str, output: Path | None) -> int:
 
     The views are `events`, with a column for everything that `dastream search` shows and more,
     and `dead_letters`. SQL can read these and nothing else: no files, no settings, no writing.
-    Times are in UTC.
+    Times are UTC; compare them with UTC.
 
     Nothing is loaded beforehand: of Parquet files the parts are read that a query needs, and
     JSON lines while it runs. Say `day = '2026-11-23'` or `cluster = 'cluster-…'` wherever you

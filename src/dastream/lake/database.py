@@ -45,6 +45,7 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 }
 _LOCKS = f"""
     SET TimeZone = 'UTC';
+    SET parquet_metadata_cache = true;
     SET allowed_directories = ['{SCHEME}'];
     SET enable_external_access = false;
     SET lock_configuration = true;

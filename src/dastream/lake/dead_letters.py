@@ -21,7 +21,7 @@ _SCHEMA = pa.schema(
         ("stream", pa.string()),
         ("shard_id", pa.string()),
         ("sequence_number", pa.string()),
-        ("arrival_time", pa.timestamp("us", "UTC")),
+        ("arrival_time", pa.timestamp("us")),
         ("error", pa.string()),
         ("reason", pa.string()),
         ("data", pa.string()),

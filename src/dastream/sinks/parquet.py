@@ -30,7 +30,7 @@ SCHEMA_KEY = "dastream.schema"
 
 _ORDER = ("user", "session_id", "time", "sequence_number", "event_id")
 _ROW_GROUP_ROWS = 32 * 1024
-_UNREPEATED = frozenset({"event_id", ENTRY})
+_UNREPEATED = frozenset({"event_id", "time", "start_time", "end_time", "log_time", ENTRY})
 """Columns whose values differ from row to row, so that a dictionary would only cost."""
 
 _OPTIONS: dict[str, Any] = {
