@@ -14,6 +14,7 @@ from dastream.format.engines import ENGINES
 from dastream.lake import recent_ids
 from dastream.lake import search as search_module
 from dastream.lake.matching import Query, hold, may_match
+from dastream.lake.order import LOGGED
 from dastream.lake.search import Search
 from dastream.lake.times import microseconds
 from dastream.sinks import formats
@@ -32,10 +33,18 @@ def matches(query, event):
 class Found:
     """What one search found, in its order, with its counts and damages."""
 
-    def __init__(self, root, *, limit=None, storage=None, **query):
+    def __init__(
+        self, root, *, limit=None, storage=None, order=LOGGED, needs_entries=False, **query
+    ):
         self.damages = []
-        storage = storage or FileStorage(root)
-        search = Search(storage, Query(**query), limit=limit, on_damage=self.damages.append)
+        search = Search(
+            storage or FileStorage(root),
+            Query(**query),
+            limit=limit,
+            order=order,
+            needs_entries=needs_entries,
+            on_damage=self.damages.append,
+        )
         self.matches = list(search)
         self.counts = search.counts
 
@@ -66,26 +75,41 @@ def test_parquet_has_the_same_matches_as_json_lines(tmp_path):
     lakes.deliver(tmp_path / "lines", *events)
     lakes.deliver(tmp_path / "parquet", *events, format=formats.PARQUET)
     lines, parquet = Found(tmp_path / "lines").matches, Found(tmp_path / "parquet").matches
-    assert [(m.line, m.time_us) for m in parquet] == [(m.line, m.time_us) for m in lines]
+    assert [line.write(m.event) for m in parquet] == [line.write(m.event) for m in lines]
     assert Found(tmp_path / "parquet", text="2 'É").numbers == [2]
 
 
-def test_batch_in_both_formats_is_read_from_its_lines(tmp_path):
+@pytest.mark.parametrize("needs_entries", [True, False])
+def test_entries_of_a_batch_in_both_formats_are_those_of_its_lines(tmp_path, needs_entries):
     lakes.deliver(tmp_path, lakes.event(1))
     lakes.deliver(tmp_path, lakes.event(1), format=formats.PARQUET_WITHOUT_ENTRIES)
-    found = Found(tmp_path)
+    found = Found(tmp_path, needs_entries=needs_entries)
     assert (found.numbers, found.damages, found.counts.objects) == ([1], [], 1)
+    (match,) = found.matches
+    assert match.event.columns == lakes.event(1).columns
+    assert match.event.entry == (lakes.event(1).entry if needs_entries else b"")
 
 
-def test_parquet_without_entries_or_damaged_is_told(tmp_path):
+def test_without_entries_the_columns_are_the_same(tmp_path):
+    events = [lakes.event(1, paramList=["1", None], exitCode="1"), lakes.event(2, rowCount="x")]
+    heartbeat = lakes.event(3, raw=b'{"type":"heartbeat"}')
+    lakes.deliver(tmp_path, *events, heartbeat, format=formats.PARQUET_WITHOUT_ENTRIES)
+    found = [match.event for match in Found(tmp_path).matches]
+    for before, after in zip([*events, heartbeat], found, strict=True):
+        assert (after.id, after.kind, after.columns) == (before.id, before.kind, before.columns)
+        assert after.origin.engine.name == before.origin.engine.name
+        assert after.origin.arrival_ms == before.origin.arrival_ms
+
+
+def test_parquet_without_entries_that_are_needed_or_damaged_is_told(tmp_path):
     lakes.deliver(tmp_path / "a", lakes.event(1), format=formats.PARQUET_WITHOUT_ENTRIES)
     lakes.write(tmp_path, "b/cluster=c/day=2026-11-23/x.parquet", b"PAR1 no file")
     lakes.write(tmp_path, "b/cluster=c/day=2026-11-23/y.parquet", b"")
     lakes.deliver(tmp_path / "c", lakes.event(2), format=formats.PARQUET)
-    found = Found(tmp_path)
+    found = Found(tmp_path, needs_entries=True)
     assert found.numbers == [2]
     assert [damage.reason for damage in found.damages] == [
-        "written without the entries: search the JSON lines",
+        "written without the entries",
         "not a Parquet file, or damaged",
         "not a Parquet file, or damaged",
     ]
@@ -133,7 +157,8 @@ def test_dead_letters_and_other_files_are_not_read(tmp_path):
         ({}, [1, 2, 3, 4, 5]),
     ],
 )
-def test_everything_that_is_asked_for_holds(tmp_path, query, numbers):
+@pytest.mark.parametrize("format", [formats.JSON_LINES, formats.PARQUET], ids=["lines", "parquet"])
+def test_everything_that_is_asked_for_holds(tmp_path, query, numbers, format):
     lakes.deliver(
         tmp_path,
         lakes.event(1, "SELECT 1", objectName="public.orders"),
@@ -144,6 +169,7 @@ def test_everything_that_is_asked_for_holds(tmp_path, query, numbers):
                     errorMessage="no", exitCode="42501"),
         lakes.event(5, 'in der Straße, a "quoted" /path\\', dbUserName="Röd",
                     clientApplication=None),
+        format=format,
     )  # fmt: skip
     assert Found(tmp_path, **query).numbers == numbers
 

@@ -33,8 +33,9 @@ class Wanted(NamedTuple):
 class Candidates:
     """Reads objects, and gives the events that may match.
 
-    What cannot match is passed over, if that can be told without decoding it. `lines` are objects of JSON lines by
-    the name of their batch: they are read where the Parquet file of the batch has no entries.
+    What cannot match is passed over, if that can be told without decoding it. `lines` are
+    objects of JSON lines by the name of their batch: they are read where entries are needed
+    that the Parquet file of the batch does not have.
     """
 
     def __init__(
@@ -66,9 +67,9 @@ class Candidates:
         try:
             for group in found:
                 if group.events is None:
-                    self._counts.events_skipped += group.count
+                    self._counts.events_skipped += group.number
                 else:
-                    self._counts.events += group.count
+                    self._counts.events += group.number
                     yield from group.events
         except parquet.WithoutEntriesError as error:
             if item.batch not in self.lines:

@@ -35,7 +35,7 @@ def read_catalog(storage: Storage) -> Catalog:
             dead_letters.append(stored)
         else:
             others += 1
-    events = once(events, parquet_first=True)
+    events = once(events)
     return Catalog(
         parquet=tuple(item for item in events if item.is_parquet),
         lines=tuple(item for item in events if not item.is_parquet),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from dastream.event import Columns, Origin
 
-__all__ = ["Query", "Test", "Tests", "hold", "may_match"]
+__all__ = ["Query", "Test", "Tests", "hold", "is_equal_to", "may_match"]
 
 Test = Callable[[Any], bool]
 """Whether the value of a column is one that is looked for."""
@@ -61,7 +61,7 @@ class Query:
             "database": _names(self.database),
             "client_application": _names(self.application),
             "remote_host": _names(self.host),
-            "session_id": None if self.session is None else self.session.__eq__,
+            "session_id": None if self.session is None else is_equal_to(self.session),
         }
         own = {
             "command": _names(self.command),
@@ -115,6 +115,11 @@ def may_match(delivered: bytes, needles: Sequence[bytes]) -> bool:
     if all(part in lowered for part in needles):
         return True
     return not delivered.isascii() or b"\\u" in delivered
+
+
+def is_equal_to(value: str) -> Test:
+    """Whether a value is this very one."""
+    return lambda other: bool(other == value)
 
 
 def _given(tests: Mapping[str, Test | None]) -> dict[str, Test]:

@@ -7,7 +7,6 @@ that the query names, and the rest only where rows are left.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -44,9 +43,9 @@ class WithoutEntriesError(DamageError):
 
 
 class Rows(NamedTuple):
-    """A row group: how many rows it has, and the events found in it; None if not looked for."""
+    """A row group: its number of rows, and the events found in it; None if it cannot have any."""
 
-    count: int
+    number: int
     events: Iterator[Event] | None
 
 
@@ -61,12 +60,15 @@ def read_rows(
     """
     try:
         source = pa.PythonFile(ObjectFile(storage, item), mode="r")
-        with pq.ParquetFile(source, read_dictionary=_TEXTS, pre_buffer=True) as file:
-            for number in range(file.num_row_groups):
-                count = file.metadata.row_group(number).num_rows
-                may_hold = _may_hold(file.metadata.row_group(number), rows)
-                with closing(_events(file, number, rows, needs_entries=needs_entries)) as events:
-                    yield Rows(count, events if may_hold else None)
+        metadata = pq.read_metadata(source)
+        texts = [name for name in _TEXTS if name in metadata.schema.names]
+        with pq.ParquetFile(
+            source, metadata=metadata, read_dictionary=texts, pre_buffer=True
+        ) as file:
+            for number in range(metadata.num_row_groups):
+                group = metadata.row_group(number)
+                events = _events(file, number, rows, needs_entries=needs_entries)
+                yield Rows(group.num_rows, events if _may_hold(group, rows) else None)
     except pa.ArrowException:
         raise DamageError("not a Parquet file, or damaged") from None
 

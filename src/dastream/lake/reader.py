@@ -109,10 +109,10 @@ def recognise(stored: StoredObject) -> DeliveredObject | None:
     return DeliveredObject(*stored, *span) if span else None
 
 
-def once(items: Sequence[DeliveredObject], *, parquet_first: bool) -> list[DeliveredObject]:
-    """The objects without the second one of each batch that was delivered in both formats."""
-    first = {item.batch for item in items if item.is_parquet == parquet_first}
-    return [i for i in items if i.is_parquet == parquet_first or i.batch not in first]
+def once(items: Sequence[DeliveredObject]) -> list[DeliveredObject]:
+    """The objects without the JSON lines of batches that were delivered in both formats."""
+    in_parquet = {item.batch for item in items if item.is_parquet}
+    return [item for item in items if item.is_parquet or item.batch not in in_parquet]
 
 
 def is_dead_letter(stored: StoredObject) -> bool:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dastream.lake.matching import Query, Test
+from dastream.lake.matching import Query, Test, is_equal_to
 from dastream.lake.order import Order
 from dastream.lake.statements import MYSQL
 
@@ -24,10 +24,10 @@ _LONG = "statement"
 
 
 class Cut(NamedTuple):
-    """Only the `count` greatest of an order are asked for."""
+    """Only the greatest of an order are asked for, at most `limit`."""
 
     order: Order
-    count: int
+    limit: int
 
 
 class RowFilter:
@@ -56,22 +56,23 @@ class RowFilter:
 
     def find(self, table: pa.Table) -> pa.BooleanArray:
         """For each row whether it may be found, by the columns that the table has."""
-        shared = _all([self._in_time(table), self._is_from(table), _hold(self._tests.shared, table)])
+        at = self._in_time(table), self._is_from(table)
+        shared = _all([*at, _hold(self._tests.shared, table)])
         own, objects = _hold(self._tests.own, table), _hold(self._tests.object, table)
-        is_mysql = _values(table, "engine", MYSQL.__eq__)
+        is_mysql = _values(table, "engine", is_equal_to(MYSQL))
         is_auxiliary = pc.fill_null(table["is_auxiliary"].combine_chunks(), False)
         may_help = pc.and_(is_mysql, pc.or_(own, is_auxiliary))
         return pc.and_(shared, pc.or_(pc.and_(own, objects), may_help))
 
     def cut(self, table: pa.Table, found: pa.BooleanArray) -> pa.BooleanArray:
         """Of the rows that were found the greatest, and those that are equal to the last one."""
-        if self._cut is None or pc.any(_values(table, "engine", MYSQL.__eq__)).as_py():
+        if self._cut is None or pc.any(_values(table, "engine", is_equal_to(MYSQL))).as_py():
             return found
         ranks = self._ranks(table, self._cut.order)
         of_found = ranks.filter(found)
-        if len(of_found) <= self._cut.count:
+        if len(of_found) <= self._cut.limit:
             return found
-        greatest = pc.select_k_unstable(of_found, self._cut.count, [("", "descending")])
+        greatest = pc.select_k_unstable(of_found, self._cut.limit, [("", "descending")])
         return pc.and_(found, pc.greater_equal(ranks, of_found[greatest[-1].as_py()]))
 
     def _in_time(self, table: pa.Table) -> pa.BooleanArray:
@@ -84,7 +85,7 @@ class RowFilter:
     def _is_from(self, table: pa.Table) -> pa.BooleanArray:
         if self._query.cluster is None:
             return _every(table)
-        test = self._query.cluster.__eq__
+        test = is_equal_to(self._query.cluster)
         return pc.or_(_values(table, "cluster_id", test), _values(table, "instance_id", test))
 
     def _ranks(self, table: pa.Table, order: Order) -> pa.Array:

@@ -93,7 +93,7 @@ class Search:
             elif item.batch not in self._batches:
                 delivered.append(item)
         self._candidates.lines = {item.batch: item for item in delivered if not item.is_parquet}
-        delivered = once(delivered, parquet_first=True)
+        delivered = once(delivered)
         for item in delivered:
             self._batches.add(item.batch)
             self.counts.add(item.from_us, item.until_us)
@@ -132,7 +132,11 @@ class Search:
         items.sort(key=lambda item: (item.until_us, item.key))
         for index in reversed(range(len(items))):
             latest_us = items[index].until_us + EARLY_US_MAX
-            if order.is_of_time and len(greatest) == limit and greatest[0][0].logged_us >= latest_us:
+            if (
+                order.is_of_time
+                and len(greatest) == limit
+                and greatest[0][0].logged_us >= latest_us
+            ):
                 self.counts.objects_older = index + 1
                 break
             push(index, self._matches(items[index]))
