@@ -10,7 +10,8 @@ from dastream.event import Event
 
 __all__ = ["LOGGED", "ORDERS", "Held", "Match", "Order", "Place", "place", "size", "time_us"]
 
-_DIGITS_MAX = 20
+_DIGITS_MAX = 128
+"""A sequence number has 56. An entry may claim any number of its statement, of any length."""
 
 
 class Match(NamedTuple):
@@ -34,13 +35,16 @@ class Place(NamedTuple):
     A session's entries are logged one after another, so the time of the log keeps their order.
     The start does not: a server of one's own logs milliseconds, of which a duration is taken,
     and a session's end may carry the start of the session. What was logged in the same
-    millisecond there is told apart by the statement's number within its session.
+    millisecond there is told apart by the statement's number within its session; what has none,
+    by the record and the place in it.
     """
 
     logged_us: int
     session: str
     statement: int
     substatement: int
+    sequence: int
+    entry: int
 
 
 def size(event: Event) -> int:
@@ -58,14 +62,20 @@ def place(event: Event) -> Place:
     """The place of an event; one without a log time has its own time, or its arrival's."""
     columns = event.columns
     logged_us = time_us(event) if columns.log_time_us is None else columns.log_time_us
-    number = columns.statement_id or ""
+    position = event.origin.position
     return Place(
         logged_us or 0,
         columns.session_id or "",
-        # SQL Server has a random id in its place, and an entry may claim any.
-        int(number) if number.isdecimal() and len(number) <= _DIGITS_MAX else 0,
+        _number(columns.statement_id),  # SQL Server has a random id in its place
         columns.substatement_id or 0,
+        _number(position.sequence if position else None),
+        _number(event.id.rpartition("-")[2]),
     )
+
+
+def _number(text: str | None) -> int:
+    """Digits as a number, 0 for anything else."""
+    return int(text) if text and len(text) <= _DIGITS_MAX and text.isdecimal() else 0
 
 
 class Order(NamedTuple):
