@@ -91,8 +91,11 @@ def test_entries_of_a_batch_in_both_formats_are_those_of_its_lines(tmp_path, nee
 
 
 def test_without_entries_the_columns_are_the_same(tmp_path):
-    events = [lakes.event(1, paramList=["1", None], exitCode="1"), lakes.event(2, rowCount="x")]
-    events.append(lakes.event(3, raw=b'{"type":"heartbeat"}'))
+    events = [
+        lakes.event(3, raw=b'{"type":"heartbeat"}'),
+        lakes.event(1, paramList=["1", None], exitCode="1"),
+        lakes.event(2, rowCount="x"),
+    ]
     lakes.deliver(tmp_path, *events, format=formats.PARQUET_WITHOUT_ENTRIES)
     found = [match.event for match in Found(tmp_path).matches]
     for before, after in zip(events, found, strict=True):
@@ -387,7 +390,7 @@ def test_the_memory_for_ids_is_bounded_and_holds_the_last_half(tmp_path, monkeyp
     repeated = [*range(1, 8), 4, *range(8, 20), 1]
     events = [lakes.event(n) for n in repeated]
     lakes.put(tmp_path, "2026/11/23/07/x", lakes.lines(*events))
-    assert Found(tmp_path).numbers == [*range(1, 20), 1]
+    assert Found(tmp_path).numbers == [1, *range(1, 20)]
 
 
 def test_damage_is_told_by_object_and_line_and_the_rest_is_found(tmp_path):

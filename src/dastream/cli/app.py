@@ -17,7 +17,20 @@ __all__ = ["COMMANDS", "app", "run_app"]
 
 DONE, OUTSIDE_FAILED, USAGE, NOT_CLEAN, INTERRUPTED = 0, 1, 2, 3, 130
 
-COMMANDS = ("demo", "local", "stream", "emit", "check", "run", "decode", "tail", "search", "query")
+COMMANDS = (
+    "demo",
+    "local",
+    "stream",
+    "emit",
+    "check",
+    "run",
+    "decode",
+    "tail",
+    "search",
+    "session",
+    "stats",
+    "query",
+)
 """Every command is the attribute `command` of the module of its name beside this one."""
 
 

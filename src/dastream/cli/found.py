@@ -65,10 +65,10 @@ class TableView:
         self._table.show(fold(match))
 
 
-def gather(matches: Iterable[Match], counts: Counts) -> list[Event]:
-    """All matches as they are shown, with something to look at meanwhile."""
+def gather(matches: Iterable[Match], counts: Counts) -> list[Match]:
+    """All matches, with something to look at meanwhile."""
     with Console(stderr=True).status(_Progress(counts)):
-        return [fold(match) for match in matches]
+        return list(matches)
 
 
 class _Progress:

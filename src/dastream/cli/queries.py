@@ -14,6 +14,7 @@ from dastream.lake.times import microseconds, parse_time
 __all__ = [
     "cluster_option",
     "format_options",
+    "lake_option",
     "named_format",
     "names_options",
     "query",
@@ -45,6 +46,14 @@ _TIMES = (
 _FORMATS = (
     click.option("--json", "as_json", is_flag=True, help="Print the delivered lines as they are."),
     click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a header line."),
+)
+
+lake_option = click.option(
+    "--lake",
+    metavar="URL",
+    default=".",
+    show_default="this directory",
+    help="A directory, file:///DIR or s3://BUCKET/PREFIX.",
 )
 
 cluster_option = click.option(

@@ -15,6 +15,7 @@ import click
 
 from dastream.cli.app import DONE, NOT_CLEAN
 from dastream.cli.cells import counted, escape
+from dastream.cli.queries import lake_option
 from dastream.cli.show import tell
 from dastream.errors import ConfigError
 from dastream.storage import open_storage
@@ -39,13 +40,7 @@ Examples:
   dastream query "SELECT error, count(*) FROM dead_letters GROUP BY ALL" """,
 )
 @click.argument("sql")
-@click.option(
-    "--lake",
-    metavar="URL",
-    default=".",
-    show_default="this directory",
-    help="A directory, file:///DIR or s3://BUCKET/PREFIX.",
-)
+@lake_option
 @click.option(
     "--format",
     "format",

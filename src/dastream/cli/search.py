@@ -36,6 +36,7 @@ from dastream.cli.show import open_console, tell
 from dastream.cli.signals import stop_on_signals
 from dastream.lake.order import ORDERS
 from dastream.lake.search import Search
+from dastream.lake.statements import fold
 from dastream.storage import open_storage
 
 __all__ = ["command"]
@@ -139,7 +140,7 @@ def _show(
 ) -> View:
     """Show what is found, and give the way in which more of it is to be shown."""
     if format is None and console.is_terminal:
-        events = gather(search, search.counts)
+        events = [fold(match) for match in gather(search, search.counts)]
         with nullcontext(console) if follow or not events else paged() as output:
             table = TableView(output, zone)
             table.show_all(events)

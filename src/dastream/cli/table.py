@@ -86,10 +86,18 @@ class Table:
 
     `events` are those that are known beforehand: the columns are made to fit them, and a
     database that all of them share stands in the header. One that is called as its user is left
-    out.
+    out, and so are users if it `has_user` not.
     """
 
-    def __init__(self, console: Console, zone: tzinfo | None, events: Sequence[Event] = ()) -> None:
+    def __init__(
+        self,
+        console: Console,
+        zone: tzinfo | None,
+        events: Sequence[Event] = (),
+        *,
+        has_user: bool = True,
+    ) -> None:
+        self._has_user = has_user
         self._console = console
         self._zone = zone
         self._day: date | None = None
@@ -118,7 +126,8 @@ class Table:
     def _cells(self, event: Event) -> Cells:
         row = cells(event, self._zone, chars_max=_CHARS_MAX)
         is_clear = row.database in (row.user, self._shared)
-        return row._replace(database="") if is_clear else row
+        row = row._replace(database="") if is_clear else row
+        return row if self._has_user else row._replace(user="")
 
     def _natural_width(self, column: _Column, rows: Sequence[Cells]) -> int:
         """As wide as the widest of its cells, within bounds; 0 if it has nothing to show."""
@@ -142,7 +151,7 @@ class Table:
     def _print_reason(self, reason: str) -> None:
         """Below the command, or as far to the left as it is long."""
         widths = self._widths()
-        below_command = sum(widths[column] + len(_GAP) for column in (_TIME, _WHO))
+        below_command = sum(widths[c] + len(_GAP) for c in (_TIME, _WHO) if c in widths)
         room = self._console.width - len("╰ ")
         indent = max(0, min(below_command, room - cell_len(reason)))
         self._print(Text(" " * indent + "╰ " + _cut(reason, room - indent), "red"))
