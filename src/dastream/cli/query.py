@@ -14,18 +14,15 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from dastream.cli.app import DONE, NOT_CLEAN
-from dastream.cli.cells import counted, escape
+from dastream.cli.cells import counted
+from dastream.cli.lakes import open_database, tell_damages
 from dastream.cli.queries import lake_option
 from dastream.cli.show import tell
-from dastream.errors import ConfigError
-from dastream.storage import open_storage
 
 if TYPE_CHECKING:
     from dastream.lake.database import Database
 
 __all__ = ["command"]
-
-_DAMAGES_SHOWN = 10
 
 
 @click.command(
@@ -70,34 +67,13 @@ def command(sql: str, lake: str, format: str, output: Path | None) -> int:
     What cannot be read is reported on standard error, and the exit code is then 3. A place
     without delivered events is an error.
     """
-    database = _open(lake)
+    database = open_database("query", lake)
     started = time.monotonic()
     with database, _open_output(output) as file:
         rows = _write(database, sql, format, file)
-    for damage in database.damages[:_DAMAGES_SHOWN]:
-        tell(f"error: {escape(damage.key)}: {damage.reason}")
+    tell_damages(database)
     tell(_summary(database, rows, time.monotonic() - started))
     return NOT_CLEAN if database.damages else DONE
-
-
-def _open(lake: str) -> Database:
-    """Raises ConfigError if nothing was delivered there: a typo must not read as "nothing"."""
-    try:
-        from dastream.lake.database import Database  # noqa: PLC0415 - an extra, and slow to load
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"query: {error.name} is not installed", hint="pip install 'dastream[lake]'"
-        ) from None
-    database = Database(open_storage(lake))
-    catalog = database.catalog
-    if catalog.parquet or catalog.lines or catalog.dead_letters:
-        return database
-    database.close()
-    raise ConfigError(
-        f"query: no delivered events at {escape(lake)}",
-        hint="give the place of delivery or one above it: below it is events/ of a lake, or "
-        "YYYY/MM/DD/HH/ of Firehose",
-    )
 
 
 def _write(database: Database, sql: str, format: str, file: IO[bytes]) -> int:

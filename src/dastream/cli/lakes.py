@@ -1,0 +1,43 @@
+"""A lake as SQL sees it, opened for a command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dastream.cli.cells import escape
+from dastream.cli.show import tell
+from dastream.errors import ConfigError
+from dastream.storage import open_storage
+
+if TYPE_CHECKING:
+    from dastream.lake.database import Database
+
+__all__ = ["open_database", "tell_damages"]
+
+_DAMAGES_SHOWN = 10
+
+
+def open_database(command: str, lake: str) -> Database:
+    """Raises ConfigError if nothing was delivered there: a typo must not read as "nothing"."""
+    try:
+        from dastream.lake.database import Database  # noqa: PLC0415 - an extra, and slow to load
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{command}: {error.name} is not installed", hint="pip install 'dastream[lake]'"
+        ) from None
+    database = Database(open_storage(lake))
+    catalog = database.catalog
+    if catalog.parquet or catalog.lines or catalog.dead_letters:
+        return database
+    database.close()
+    raise ConfigError(
+        f"{command}: no delivered events at {escape(lake)}",
+        hint="give the place of delivery or one above it: below it is events/ of a lake, or "
+        "YYYY/MM/DD/HH/ of Firehose",
+    )
+
+
+def tell_damages(database: Database) -> None:
+    """Tell what could not be read, as far as a person wants to know."""
+    for damage in database.damages[:_DAMAGES_SHOWN]:
+        tell(f"error: {escape(damage.key)}: {damage.reason}")

@@ -1,0 +1,239 @@
+"""Statistics on standard output: lists with bars for people, a JSON object for programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, NamedTuple
+
+import msgspec
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+from dastream.cli.cells import counted, duration, escape, one_line
+from dastream.cli.pager import paged
+from dastream.cli.show import json_line, open_console
+from dastream.lake.ranking import Ranking, Usage
+from dastream.lake.references import references
+from dastream.lake.stats import KINDS, Slow, Stats
+
+__all__ = ["show", "show_json"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAME_WIDTH_MAX = 40
+_BAR_WIDTH = 24
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+_NO_NAME = "(none)"
+
+
+class _Row(NamedTuple):
+    """A line of a list: a name, what is known of it, and what its bar measures."""
+
+    name: str
+    usage: Usage
+    measure: int
+    notes: tuple[str, ...] = ()
+
+
+def show(stats: Stats, limit: int, zone: tzinfo | None) -> None:
+    """Lists for people, through a pager on a terminal."""
+    if not stats.total.events:
+        return
+    console = open_console()
+    with paged() if console.is_terminal else nullcontext(console) as output:
+        for text in _report(stats, limit, zone, output):
+            text.rstrip()
+            output.print(text, soft_wrap=True)
+
+
+def _report(stats: Stats, limit: int, zone: tzinfo | None, console: Console) -> Iterator[Text]:
+    yield Text(_total(stats.total, zone))
+    for title, rows in _lists(stats, limit, zone):
+        if rows:
+            yield Text()
+            yield from _list(title, rows, console)
+    if stats.slowest:
+        yield Text()
+        yield Text("slowest statements", "bold")
+        for slow in stats.slowest:
+            yield from _slow(slow, zone, console)
+    if stats.newest:
+        yield Text()
+        yield Text("new", "bold")
+        for kind, name, usage in stats.newest:
+            text = (
+                f"  {_moment(usage.first_us, zone)}  {kind.removesuffix('s'):<11}  {escape(name)}"
+            )
+            yield _cut(Text(text), console)
+
+
+def _total(total: Usage, zone: tzinfo | None) -> str:
+    first, last = _moment(total.first_us, zone), _moment(total.last_us, zone)
+    return (
+        f"{counted(total.events, 'event')}, {counted(total.statements, 'statement')}, "
+        f"{total.failed:,} failed, from {first} to {last} {_zone_name(total.last_us, zone)}"
+    )
+
+
+def _lists(stats: Stats, limit: int, zone: tzinfo | None) -> Iterator[tuple[str, list[_Row]]]:
+    for kind in KINDS:
+        ranking: Ranking[str | None] = getattr(stats, kind)
+        yield (
+            _title(kind, ranking),
+            [
+                _Row(escape(name or _NO_NAME), usage, usage.events)
+                for name, usage in ranking.most(limit)
+            ],
+        )
+    yield (
+        f"hours ({_zone_name(stats.total.last_us, zone)})",
+        [_Row(f"{hour:02}:00", usage, usage.events) for hour, usage in sorted(stats.hours.all())],
+    )
+    yield (
+        _title("statements", stats.shapes),
+        [
+            _Row(one_line(shape), usage, usage.events, _named(shape, engine))
+            for (engine, shape), usage in stats.shapes.most(limit)
+        ],
+    )
+    yield (
+        "most failed",
+        [
+            _Row(escape(" ".join(part or _NO_NAME for part in names)), usage, usage.failed)
+            for names, usage in stats.failures.most(limit, "failed")
+        ],
+    )
+
+
+def _title(kind: str, ranking: Ranking[Any]) -> str:
+    """What a list is of, and of how many."""
+    more = f", and {counted(ranking.others.events, 'event')} of rarer ones"
+    return f"{kind} ({len(ranking):,}{more if ranking.others.events else ''})"
+
+
+def _named(shape: str, engine: str) -> tuple[str, ...]:
+    tables, columns = references(shape, engine)
+    parts = [f"tables {', '.join(tables)}"] if tables else []
+    parts += [f"columns {', '.join(columns)}"] if columns else []
+    return (escape("; ".join(parts)),) if parts else ()
+
+
+def _list(title: str, rows: list[_Row], console: Console) -> Iterator[Text]:
+    """The rows under their title; a name that is long has a line of its own."""
+    width = min(max(cell_len(row.name) for row in rows), _NAME_WIDTH_MAX)
+    greatest = max(row.measure for row in rows)
+    head = f"  {'':<{width}}  {'events':>11}  {'failed':>9}  {'time':>8}"
+    yield Text.assemble((title, "bold"), (head[cell_len(title) :], "dim"))
+    for row in rows:
+        name = row.name
+        if cell_len(name) > width:
+            yield _cut(Text(f"  {name}"), console)
+            name = ""
+        yield _numbers(set_cell_size(name, width), row, greatest)
+        for note in row.notes:
+            yield _cut(Text(f"    {note}", "dim"), console)
+
+
+def _numbers(name: str, row: _Row, greatest: int) -> Text:
+    usage = row.usage
+    failed = f"{usage.failed:>9,}" if usage.failed else f"{'':>9}"
+    return Text.assemble(
+        f"  {name}  {usage.events:>11,}  ",
+        (failed, "red"),
+        (f"  {duration(usage.duration_us or None):>8}", "dim"),
+        ("  " + _bar(row.measure, greatest), "cyan"),
+    )
+
+
+def _bar(measure: int, greatest: int) -> str:
+    """A bar in eighths of a cell, as long as the measure is of the greatest."""
+    eighths = -(-measure * _BAR_WIDTH * 8 // greatest) if greatest else 0
+    whole, part = divmod(eighths, 8)
+    return "█" * whole + _EIGHTHS[part].strip()
+
+
+def _slow(slow: Slow, zone: tzinfo | None, console: Console) -> Iterator[Text]:
+    who = "@".join(filter(None, (slow.user, slow.database)))
+    rows = "" if slow.rows is None else counted(slow.rows, "row")
+    about = "  ".join(filter(None, (who, slow.object, rows)))
+    line = f"  {_moment(slow.time_us, zone)}  {duration(slow.duration_us):>8}  {escape(about)}"
+    yield _cut(Text(line), console)
+    yield _cut(Text(f"    {one_line(slow.shape)}", "dim"), console)
+
+
+def _cut(text: Text, console: Console) -> Text:
+    if console.is_terminal:
+        text.truncate(console.width, overflow="ellipsis")
+    return text
+
+
+def _time(time_us: int | None, zone: tzinfo | None) -> datetime | None:
+    try:
+        return (
+            None if time_us is None else (_EPOCH + timedelta(microseconds=time_us)).astimezone(zone)
+        )
+    except (OverflowError, ValueError):  # an entry may claim the year 1 or 9999
+        return None
+
+
+def _moment(time_us: int | None, zone: tzinfo | None) -> str:
+    time = _time(time_us, zone)
+    return f"{time:%Y-%m-%d %H:%M:%S}" if time else "unknown"
+
+
+def _zone_name(time_us: int | None, zone: tzinfo | None) -> str:
+    time = _time(time_us, zone)
+    return (time.tzname() if time else None) or "UTC"
+
+
+def show_json(stats: Stats, limit: int, zone: tzinfo | None) -> None:
+    """One JSON object; times are ISO 8601, durations microseconds."""
+    console = open_console()
+    kinds = {kind: list(_named_usages(getattr(stats, kind).most(limit), zone)) for kind in KINDS}
+    answer = {
+        "total": _usage(stats.total, zone),
+        **kinds,
+        "hours": [
+            {"hour": hour} | _usage(usage, zone) for hour, usage in sorted(stats.hours.all())
+        ],
+        "shapes": [
+            {"engine": engine, "shape": shape}
+            | references(shape, engine)._asdict()
+            | _usage(usage, zone)
+            for (engine, shape), usage in stats.shapes.most(limit)
+        ],
+        "failures": [
+            {"user": user, "command": command, "exit_code": code} | _usage(usage, zone)
+            for (user, command, code), usage in stats.failures.most(limit, "failed")
+        ],
+        "slowest": [
+            slow._asdict() | {"time_us": None, "time": _iso(slow.time_us, zone)}
+            for slow in stats.slowest
+        ],
+        "new": [
+            {"kind": kind, "name": name} | _usage(usage, zone) for kind, name, usage in stats.newest
+        ],
+    }
+    line = msgspec.json.encode(answer)
+    sys.stdout.buffer.write(json_line(line, is_terminal=console.is_terminal) + b"\n")
+
+
+def _named_usages(
+    named: Iterable[tuple[str | None, Usage]], zone: tzinfo | None
+) -> Iterator[dict[str, Any]]:
+    for name, usage in named:
+        yield {"name": name} | _usage(usage, zone)
+
+
+def _usage(usage: Usage, zone: tzinfo | None) -> dict[str, Any]:
+    values = usage._asdict()
+    first, last = values.pop("first_us"), values.pop("last_us")
+    return values | {"first_seen": _iso(first, zone), "last_seen": _iso(last, zone)}
+
+
+def _iso(time_us: int | None, zone: tzinfo | None) -> str | None:
+    time = _time(time_us, zone)
+    return time.isoformat(timespec="microseconds") if time else None

@@ -1,0 +1,83 @@
+"""A query as conditions of SQL over the view `events`."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from dastream.lake.matching import Query
+
+__all__ = ["where"]
+
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times in SQL are UTC, and do not say so
+_LATE, _EARLY = timedelta(hours=48), timedelta(hours=25)
+"""How long after the begin of its day's objects an event may have been, and before (`search`)."""
+
+_NAMES = {
+    "user": '"user"',
+    "database": '"database"',
+    "command": "command",
+    "application": "client_application",
+    "host": "remote_host",
+}
+
+
+def where(query: Query) -> tuple[str, dict[str, Any]]:
+    """The conditions, and the values of their parameters; heartbeats are left out.
+
+    Upper and lower case are the same, and `*` in a name stands for anything. Days are told too,
+    so that objects of other days are not opened.
+    """
+    conditions, values = ["kind <> 'heartbeat'"], {}
+    for field, column in _NAMES.items():
+        if (pattern := getattr(query, field)) is not None:
+            conditions.append(f"{column} ILIKE ${field} ESCAPE '\\'")
+            values[field] = _like(pattern)
+    for condition, more in (_object(query), _time(query), _others(query)):
+        conditions += condition
+        values |= more
+    return " AND ".join(conditions), values
+
+
+def _like(pattern: str) -> str:
+    """A pattern as LIKE has it."""
+    for special in "\\%_":
+        pattern = pattern.replace(special, f"\\{special}")
+    return pattern.replace("*", "%")
+
+
+def _object(query: Query) -> tuple[list[str], dict[str, Any]]:
+    if query.object is None:
+        return [], {}
+    condition = "object_name ILIKE $object ESCAPE '\\'"
+    values = {"object": _like(query.object)}
+    if "." not in query.object:
+        condition = f"({condition} OR object_name ILIKE $of_schema ESCAPE '\\')"
+        values["of_schema"] = "%." + values["object"]
+    return [condition], values
+
+
+def _time(query: Query) -> tuple[list[str], dict[str, Any]]:
+    conditions: list[str] = []
+    values: dict[str, Any] = {}
+    if query.since_us is not None:
+        since = _EPOCH + timedelta(microseconds=query.since_us)
+        conditions += ["time >= $since", "day >= $first_day"]
+        values |= {"since": since, "first_day": (since - _EARLY).date()}
+    if query.until_us is not None:
+        until = _EPOCH + timedelta(microseconds=query.until_us)
+        conditions += ["time < $until", "day <= $last_day"]
+        values |= {"until": until, "last_day": (until + _LATE).date()}
+    return conditions, values
+
+
+def _others(query: Query) -> tuple[list[str], dict[str, Any]]:
+    conditions = ["succeeded = false"] if query.failed else []
+    values: dict[str, Any] = {}
+    if query.text is not None:
+        conditions.append("contains(lower(statement), lower($text))")
+        values["text"] = query.text
+    if query.cluster is not None:
+        conditions.append("$cluster IN (cluster_id, instance_id)")
+        values["cluster"] = query.cluster
+    return conditions, values
