@@ -13,8 +13,11 @@ from dastream import line
 from dastream.event import Event, Origin
 from dastream.format.engines import ENGINES
 from dastream.lake.database import Database
-from dastream.lake.parquet import read_events
+from dastream.lake.matching import Query
+from dastream.lake.object_file import ObjectFile
+from dastream.lake.parquet import read_rows
 from dastream.lake.reader import DeliveredObject
+from dastream.lake.rows import RowFilter
 from dastream.record import BatchName, EventBatch, Position
 from dastream.sinks import formats
 from dastream.sinks.lake import LakeSink
@@ -33,7 +36,10 @@ def returned(events):
         EventBatch(name, "9", 1, "digest", tuple(events), {}, ())
     )
     [(key, data)] = storage.objects.items()
-    found = {e.id: e for e in read_events(storage, DeliveredObject(key, len(data), 0, 0))}
+    item = DeliveredObject(key, len(data), 0, 0)
+    file = ObjectFile(storage, item)
+    groups = read_rows(file, RowFilter(Query()), needs_entries=True)
+    found = {event.id: event for group in groups for event in group.events}
     with Database(storage) as database:
         [batch] = database.ask("SELECT event_id, entry FROM events").batches
         asked = {row["event_id"]: row["entry"].encode() for row in batch.to_pylist()}

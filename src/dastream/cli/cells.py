@@ -9,7 +9,7 @@ import msgspec
 
 from dastream.event import Event
 
-__all__ = ["Cells", "cells", "counted", "duration", "escape", "event_time", "one_line"]
+__all__ = ["Cells", "cells", "counted", "duration", "escape", "event_time", "moment", "one_line"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -66,6 +66,11 @@ def event_time(event: Event, zone: tzinfo | None) -> datetime | None:
     time_us, arrival_ms = event.columns.time_us, event.origin.arrival_ms
     if time_us is None and arrival_ms is not None:
         time_us = arrival_ms * 1000
+    return moment(time_us, zone)
+
+
+def moment(time_us: int | None, zone: tzinfo | None) -> datetime | None:
+    """Microseconds since 1970 as a time in `zone` (None is the machine's)."""
     if time_us is None:
         return None
     try:

@@ -18,7 +18,16 @@ from dastream.lake.order import Match
 from dastream.lake.statements import fold
 from dastream.record import iso_time
 
-__all__ = ["TableView", "View", "gather", "nothing_delivered", "open_view", "report", "scanned"]
+__all__ = [
+    "TableView",
+    "View",
+    "gather",
+    "nothing_delivered",
+    "nothing_of_that_time",
+    "open_view",
+    "report",
+    "scanned",
+]
 
 View = Callable[[Match], None]
 
@@ -131,12 +140,19 @@ def scanned(
 
 
 def _matched(counts: Counts, limit: int | None, first: str) -> str:
-    if counts.oldest_us is not None and counts.newest_us is not None and not counts.objects_read:
-        return (
-            "nothing is of that time: what was delivered arrived from "
-            f"{iso_time(counts.oldest_us // 1000)} to {iso_time(counts.newest_us // 1000)}"
-        )
+    if not counts.objects_read:
+        return nothing_of_that_time(counts.oldest_us, counts.newest_us)
     if limit is not None and (counts.matched > limit or counts.objects_older):
         more = " or more" if counts.objects_older else ""
         return f"the {first} {limit:,} of {counts.matched:,}{more} matches (--limit N shows more)"
     return f"{counts.matched:,} of {counted(counts.events, 'event')} matched"
+
+
+def nothing_of_that_time(oldest_us: int | None, newest_us: int | None) -> str:
+    """Why an answer is empty: no object of the lake can hold it."""
+    if oldest_us is None or newest_us is None:
+        return "nothing is delivered yet"
+    return (
+        "nothing is of that time: what was delivered arrived from "
+        f"{iso_time(oldest_us // 1000)} to {iso_time(newest_us // 1000)}"
+    )

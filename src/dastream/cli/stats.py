@@ -10,7 +10,7 @@ import click
 
 from dastream.cli.app import DONE, NOT_CLEAN
 from dastream.cli.cells import counted
-from dastream.cli.lakes import open_database, tell_damages
+from dastream.cli.lakes import open_database, tell_damages, why_nothing
 from dastream.cli.queries import cluster_option, names_options, query, time_options, zone
 from dastream.cli.show import tell
 
@@ -63,17 +63,19 @@ def command(
     """
     asked = query(given, since=since, until=until, utc=utc)
     database = open_database("stats", lake)
-    from dastream.cli import stats_report  # noqa: PLC0415 - they need the extra
+    from dastream.cli import stats_json, stats_report  # noqa: PLC0415 - they need the extra
     from dastream.lake.stats import read_stats  # noqa: PLC0415 - the same
 
     started = time.monotonic()
     with database:
         stats = read_stats(database, asked, limit=limit, zone=zone(utc=utc))
-    show = stats_report.show_json if as_json else stats_report.show
+    show = stats_json.show_json if as_json else stats_report.show
     show(stats, limit, zone(utc=utc))
     sys.stdout.flush()  # before the summary, and so that a reader who went away is noticed here
     tell_damages(database)
     objects = counted(len(database.catalog.parquet) + len(database.catalog.lines), "object")
-    found = counted(stats.total.events, "event")
+    found = why_nothing(database.catalog, asked)
+    if stats.total.events:
+        found = counted(stats.total.events, "event")
     tell(f"{found} · {objects} in the lake · {time.monotonic() - started:.2f} s")
     return NOT_CLEAN if database.damages else DONE

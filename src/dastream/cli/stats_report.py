@@ -1,28 +1,25 @@
-"""Statistics on standard output: lists with bars for people, a JSON object for programs."""
+"""Statistics as lists with bars, for people."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import tzinfo
 from typing import Any, NamedTuple
 
-import msgspec
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from dastream.cli.cells import counted, duration, escape, one_line
+from dastream.cli.cells import counted, duration, escape, moment, one_line
 from dastream.cli.pager import paged
-from dastream.cli.show import json_line, open_console
+from dastream.cli.show import open_console
 from dastream.lake.ranking import Ranking, Usage
 from dastream.lake.references import references
 from dastream.lake.stats import KINDS, Slow, Stats
 
-__all__ = ["show", "show_json"]
+__all__ = ["show"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NAME_WIDTH_MAX = 40
 _BAR_WIDTH = 24
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -170,70 +167,11 @@ def _cut(text: Text, console: Console) -> Text:
     return text
 
 
-def _time(time_us: int | None, zone: tzinfo | None) -> datetime | None:
-    try:
-        return (
-            None if time_us is None else (_EPOCH + timedelta(microseconds=time_us)).astimezone(zone)
-        )
-    except (OverflowError, ValueError):  # an entry may claim the year 1 or 9999
-        return None
-
-
 def _moment(time_us: int | None, zone: tzinfo | None) -> str:
-    time = _time(time_us, zone)
+    time = moment(time_us, zone)
     return f"{time:%Y-%m-%d %H:%M:%S}" if time else "unknown"
 
 
 def _zone_name(time_us: int | None, zone: tzinfo | None) -> str:
-    time = _time(time_us, zone)
+    time = moment(time_us, zone)
     return (time.tzname() if time else None) or "UTC"
-
-
-def show_json(stats: Stats, limit: int, zone: tzinfo | None) -> None:
-    """One JSON object; times are ISO 8601, durations microseconds."""
-    console = open_console()
-    kinds = {kind: list(_named_usages(getattr(stats, kind).most(limit), zone)) for kind in KINDS}
-    answer = {
-        "total": _usage(stats.total, zone),
-        **kinds,
-        "hours": [
-            {"hour": hour} | _usage(usage, zone) for hour, usage in sorted(stats.hours.all())
-        ],
-        "shapes": [
-            {"engine": engine, "shape": shape}
-            | references(shape, engine)._asdict()
-            | _usage(usage, zone)
-            for (engine, shape), usage in stats.shapes.most(limit)
-        ],
-        "failures": [
-            {"user": user, "command": command, "exit_code": code} | _usage(usage, zone)
-            for (user, command, code), usage in stats.failures.most(limit, "failed")
-        ],
-        "slowest": [
-            slow._asdict() | {"time_us": None, "time": _iso(slow.time_us, zone)}
-            for slow in stats.slowest
-        ],
-        "new": [
-            {"kind": kind, "name": name} | _usage(usage, zone) for kind, name, usage in stats.newest
-        ],
-    }
-    line = msgspec.json.encode(answer)
-    sys.stdout.buffer.write(json_line(line, is_terminal=console.is_terminal) + b"\n")
-
-
-def _named_usages(
-    named: Iterable[tuple[str | None, Usage]], zone: tzinfo | None
-) -> Iterator[dict[str, Any]]:
-    for name, usage in named:
-        yield {"name": name} | _usage(usage, zone)
-
-
-def _usage(usage: Usage, zone: tzinfo | None) -> dict[str, Any]:
-    values = usage._asdict()
-    first, last = values.pop("first_us"), values.pop("last_us")
-    return values | {"first_seen": _iso(first, zone), "last_seen": _iso(last, zone)}
-
-
-def _iso(time_us: int | None, zone: tzinfo | None) -> str | None:
-    time = _time(time_us, zone)
-    return time.isoformat(timespec="microseconds") if time else None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from dastream.event import Event
 from dastream.lake.counts import Counts, Damage
 from dastream.lake.matching import Query, may_match
+from dastream.lake.object_file import ObjectFile, with_ends
 from dastream.lake.order import Order
 from dastream.lake.reader import DamageError, DeliveredObject, read_event, read_lines
 from dastream.lake.statements import MYSQL
@@ -53,17 +54,24 @@ class Candidates:
         self._needles = wanted.query.needles()
         self._mysql_needles = wanted.query.shared_needles()
 
-    def of(self, item: DeliveredObject) -> Iterator[Event]:
-        """The events of an object. What cannot be read is told, and the rest goes on."""
-        self._counts.objects_read += 1
-        return self._of_rows(item) if item.is_parquet else self._of_lines(item)
+    def of(
+        self, items: Iterable[DeliveredObject]
+    ) -> Iterator[tuple[DeliveredObject, Iterator[Event]]]:
+        """Each object and its events. What cannot be read is told, and the rest goes on."""
+        for item, end in with_ends(self._storage, items):
+            yield item, self._of_object(item, end)
 
-    def _of_rows(self, item: DeliveredObject) -> Iterator[Event]:
+    def _of_object(self, item: DeliveredObject, end: bytes) -> Iterator[Event]:
+        self._counts.objects_read += 1
+        yield from self._of_rows(item, end) if item.is_parquet else self._of_lines(item)
+
+    def _of_rows(self, item: DeliveredObject, end: bytes) -> Iterator[Event]:
         from dastream.lake import parquet, rows  # noqa: PLC0415 - they need an extra
 
         query, order, limit, needs_entries = self._wanted
         filter = rows.RowFilter(query, rows.Cut(order, limit) if limit else None)
-        found = parquet.read_rows(self._storage, item, filter, needs_entries=needs_entries)
+        file = ObjectFile(self._storage, item, end)
+        found = parquet.read_rows(file, filter, needs_entries=needs_entries)
         try:
             for group in found:
                 if group.events is None:

@@ -6,12 +6,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dastream.lake.matching import Query
+from dastream.lake.search import EARLY_US_MAX, LATE_US_MAX
 
 __all__ = ["where"]
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times in SQL are UTC, and do not say so
-_LATE, _EARLY = timedelta(hours=48), timedelta(hours=25)
-"""How long after the begin of its day's objects an event may have been, and before (`search`)."""
+_LATE = timedelta(microseconds=LATE_US_MAX)
+_EARLY = timedelta(days=1, microseconds=EARLY_US_MAX)
+"""How far the day of an object may lie after the time of its events, and how far its begin may lie
+before it."""
 
 _NAMES = {
     "user": '"user"',

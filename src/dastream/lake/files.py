@@ -1,4 +1,4 @@
-"""The Parquet files of a lake, read in parts: for pyarrow, and for DuckDB.
+"""The Parquet files of a lake as DuckDB sees them.
 
 DuckDB's own reader asks for the parts that a query needs, wherever the lake is, so nothing has
 to be downloaded or installed, and one client with one set of credentials reads all. DuckDB sees
@@ -7,7 +7,6 @@ the objects that it is given here, under a scheme of their own, and can only rea
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -15,51 +14,16 @@ from typing import Any
 
 from fsspec import AbstractFileSystem
 
+from dastream.lake.object_file import ObjectFile
 from dastream.lake.reader import DeliveredObject
 from dastream.storage import Storage
 
-__all__ = ["SCHEME", "LakeFiles", "ObjectFile"]
+__all__ = ["SCHEME", "LakeFiles"]
 
 SCHEME = "dastream://"
 """What the paths begin with under which DuckDB sees a lake's objects."""
 
 _NEVER_CHANGED = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class ObjectFile(io.RawIOBase):
-    """An object of a storage as a file. Raises ServiceError if the storage fails."""
-
-    def __init__(self, storage: Storage, item: DeliveredObject) -> None:
-        self._storage = storage
-        self._item = item
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._item.size}
-        self._position = base[whence] + offset
-        return self._position
-
-    def read(self, size: int | None = -1) -> bytes:
-        left = max(0, self._item.size - self._position)
-        length = left if size is None or size < 0 else min(size, left)
-        data = self._storage.get(self._item.key, length, start=self._position) if length else b""
-        self._position += len(data or b"")
-        return data or b""
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        data = self.read(len(view))
-        view[: len(data)] = data
-        return len(data)
 
 
 class LakeFiles(AbstractFileSystem):  # type: ignore[misc]

@@ -16,11 +16,10 @@ import pyarrow.parquet as pq
 
 from dastream import line
 from dastream.event import Columns, Engine, Event, Origin
-from dastream.lake.files import ObjectFile
-from dastream.lake.reader import DamageError, DeliveredObject, origin
+from dastream.lake.object_file import ObjectFile
+from dastream.lake.reader import DamageError, origin
 from dastream.lake.rows import RowFilter
 from dastream.sinks.table import ENTRY, SCHEMA
-from dastream.storage import Storage
 
 __all__ = ["Rows", "WithoutEntriesError", "read_rows"]
 
@@ -49,9 +48,7 @@ class Rows(NamedTuple):
     events: Iterator[Event] | None
 
 
-def read_rows(
-    storage: Storage, item: DeliveredObject, rows: RowFilter, *, needs_entries: bool
-) -> Iterator[Rows]:
+def read_rows(file: ObjectFile, rows: RowFilter, *, needs_entries: bool) -> Iterator[Rows]:
     """The row groups of a file, in its order.
 
     An event of a file without entries has its columns and no bytes; with `needs_entries` that
@@ -59,15 +56,15 @@ def read_rows(
     file, and ServiceError if the storage fails.
     """
     try:
-        source = pa.PythonFile(ObjectFile(storage, item), mode="r")
+        source = pa.PythonFile(file, mode="r")
         metadata = pq.read_metadata(source)
         texts = [name for name in _TEXTS if name in metadata.schema.names]
         with pq.ParquetFile(
             source, metadata=metadata, read_dictionary=texts, pre_buffer=True
-        ) as file:
+        ) as parquet:
             for number in range(metadata.num_row_groups):
                 group = metadata.row_group(number)
-                events = _events(file, number, rows, needs_entries=needs_entries)
+                events = _events(parquet, number, rows, needs_entries=needs_entries)
                 yield Rows(group.num_rows, events if _may_hold(group, rows) else None)
     except pa.ArrowException:
         raise DamageError("not a Parquet file, or damaged") from None

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from dastream.event import Event
 from dastream.lake.candidates import Candidates, Wanted
 from dastream.lake.counts import Counts, Damage
 from dastream.lake.matching import Query
@@ -16,7 +17,7 @@ from dastream.lake.recent_ids import RecentIds
 from dastream.lake.statements import Statements
 from dastream.storage import Storage
 
-__all__ = ["Search"]
+__all__ = ["EARLY_US_MAX", "LATE_US_MAX", "Search", "may_hold"]
 
 LATE_US_MAX = 48 * 3600 * 1_000_000
 """How long after its own time an event may arrive. An event's time is the start of its statement,
@@ -31,6 +32,11 @@ HELD_BYTES_MAX = 64 << 20
 
 FOLLOW_SECONDS = 2.0
 """Between two looks at what is new; more where a look takes long, so that it is a tenth at most."""
+
+
+def may_hold(item: DeliveredObject, query: Query) -> bool:
+    """Whether events of the time asked for may lie in an object, by its place."""
+    return query.reaches(item.from_us - LATE_US_MAX, item.until_us + EARLY_US_MAX)
 
 
 class Search:
@@ -97,20 +103,18 @@ class Search:
         for item in delivered:
             self._batches.add(item.batch)
             self.counts.add(item.from_us, item.until_us)
-        return [item for item in delivered if self._reaches(item)]
-
-    def _reaches(self, item: DeliveredObject) -> bool:
-        return self._query.reaches(item.from_us - LATE_US_MAX, item.until_us + EARLY_US_MAX)
+        return [item for item in delivered if may_hold(item, self._query)]
 
     def _all(self, items: list[DeliveredObject]) -> Iterator[Match]:
         """From the oldest object on; what is held is let go when no object can come before it."""
         held = Held(HELD_BYTES_MAX)
-        for item in sorted(items, key=lambda item: (item.from_us, item.key)):
+        items.sort(key=lambda item: (item.from_us, item.key))
+        for item, events in self._candidates.of(items):
             oldest_us = item.from_us - LATE_US_MAX
             for match in self._counted(self._statements.before(oldest_us)):
                 yield from held.push(match)
             yield from held.before(oldest_us)
-            for match in self._matches(item):
+            for match in self._matches(events):
                 yield from held.push(match)
         for match in self._counted(self._statements.rest()):
             yield from held.push(match)
@@ -130,8 +134,9 @@ class Search:
                     heapq.heappop(greatest)
 
         items.sort(key=lambda item: (item.until_us, item.key))
-        for index in reversed(range(len(items))):
-            latest_us = items[index].until_us + EARLY_US_MAX
+        numbers = reversed(range(len(items)))
+        for index, (item, events) in zip(numbers, self._candidates.of(items[::-1]), strict=True):
+            latest_us = item.until_us + EARLY_US_MAX
             if (
                 order.is_of_time
                 and len(greatest) == limit
@@ -139,13 +144,13 @@ class Search:
             ):
                 self.counts.objects_older = index + 1
                 break
-            push(index, self._matches(items[index]))
+            push(index, self._matches(events))
         push(-1, self._counted(self._statements.rest()))
         return [match for *_, match in sorted(greatest, reverse=order.is_reversed)]
 
-    def _matches(self, item: DeliveredObject) -> Iterator[Match]:
-        """What is found now that an object is read, and was not found before."""
-        for event in filter(self._statements.wants, self._candidates.of(item)):
+    def _matches(self, events: Iterator[Event]) -> Iterator[Match]:
+        """What is found now that the events of an object come, and was not found before."""
+        for event in filter(self._statements.wants, events):
             if self._ids.add(event.id):
                 yield from self._counted(self._statements.add(event))
             else:

@@ -6,7 +6,7 @@ and so within its memory; what comes out of it goes into rankings that have a bo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, NamedTuple
@@ -37,7 +37,6 @@ _SETS: Mapping[str, tuple[str, ...]] = {
     "shapes": ("engine", "text"),
     "failures": ('"user"', "command", "exit_code"),
 }
-_COLUMNS = (*KINDS.values(), "hour", "engine", "text", "command", "exit_code")
 _MAX = 2**63 - 1
 """An entry may claim any number, so a sum is wider than a column."""
 
@@ -129,22 +128,23 @@ def _groups(
 ) -> Iterator[tuple[str, tuple[Any, ...], Usage]]:
     """The names of a group, by the set that it is of, and what is known of it."""
     conditions, values = where(query)
+    columns = list(dict.fromkeys(column for columns in sets.values() for column in columns))
+    names = ", ".join(columns)
     grouping = ", ".join(f"({', '.join(columns)})" for columns in sets.values())
-    columns = ", ".join(_COLUMNS)
     sql = (
-        f"SELECT grouping({columns}), {columns}, {_USAGE} FROM ({_SPANS} WHERE {conditions}) "
+        f"SELECT grouping({names}), {names}, {_USAGE} FROM ({_SPANS} WHERE {conditions}) "
         f"GROUP BY GROUPING SETS ({grouping})"
     )
-    by_number = {_number(columns): set for set, columns in sets.items()}
+    by_number = {_number(columns, of_set): set for set, of_set in sets.items()}
     for number, *row in _rows(database, sql, values):
         set = by_number[number]
-        names = tuple(row[_COLUMNS.index(column)] for column in sets[set])
-        yield set, names, Usage(*row[len(_COLUMNS) :])
+        places = map(columns.index, sets[set])
+        yield set, tuple(row[place] for place in places), Usage(*row[len(columns) :])
 
 
-def _number(columns: tuple[str, ...]) -> int:
+def _number(columns: Sequence[str], of_set: Sequence[str]) -> int:
     """What DuckDB's `grouping` says of a set: a bit for each column that is not in it."""
-    bits = (column not in columns for column in _COLUMNS)
+    bits = (column not in of_set for column in columns)
     return sum(bit << place for place, bit in enumerate(reversed(list(bits))))
 
 
