@@ -30,7 +30,11 @@ CHARS_MAX = 16_384
 
 _MASK, _CUT = "?", "? …"
 
-_WORD = r"A-Za-z0-9_$\x80-\U0010ffff"
+_LETTER = r"A-Za-z_\x80-\U0010ffff"
+_WORD = rf"{_LETTER}0-9$"
+_DIGITS = r"\.?[0-9](?:[eE][+-][0-9]|[\w.])*+"
+"""A number, with all that hangs on it. Where a quote does, one cannot tell what it opens."""
+
 _NEVER = r"(?!)"
 _SINGLE = r"'(?:[^']|'')*+'"
 _DOUBLE = r'"(?:[^"]|"")*+"'
@@ -39,12 +43,14 @@ _SINGLE_ESCAPED, _DOUBLE_ESCAPED = (
 )
 """With backslashes in pairs, or anywhere but before a quote: the same whatever they mean."""
 
-_E_OPEN = rf"(?<![{_WORD}])[eE]'"
-_DOLLAR_OPEN = (
-    rf"(?<![{_WORD}])\$(?P<tag>(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*+)?+)\$"
+_E_STRING = rf"(?<![{_WORD}])[eE]'(?:[^'\\]|''|\\.)*+'"
+_TAG = rf"(?:[{_LETTER}][{_LETTER}0-9]*+)?+"
+_DOLLAR = rf"(?<![{_WORD}])\$(?P<tag>{_TAG})\$.*?\$(?P=tag)\$"
+_DOLLAR_UNCERTAIN = rf"(?<![{_LETTER}])\${_TAG}\$"
+_Q_STRING = (
+    rf"(?<![{_WORD}#])[nN]?[qQ]'"
+    r"(?:\[.*?\]|\(.*?\)|\{.*?\}|<.*?>|(?P<q>[^\s\[({<]).*?(?P=q))'"
 )
-_Q_OPEN = rf"(?<![{_WORD}#])[nN]?[qQ]'"
-_Q_REST = r"(?:\[.*?\]|\(.*?\)|\{.*?\}|<.*?>|(?P<q>[^\s\[({<]).*?(?P=q))'"
 
 _BLOCK = r"/\*.*?\*/"
 _BLOCK_ALONE = r"/\*(?:[^*/]|\*(?!/)|/(?!\*))*+\*/"
@@ -57,37 +63,35 @@ _LINE_OF_MYSQL = r"(?:#|--(?=[\x00-\x20]|\Z))[^\n]*+"
 def _pattern(
     *,
     leads: str,
+    openings: Sequence[str],
     literals: Sequence[str] = (_NEVER,),
     names: Sequence[str] = (_NEVER,),
     comments: Sequence[str] = (_NEVER,),
-    openings: Sequence[str],
     number: str = rf"(?<![{_WORD}])",
 ) -> re.Pattern[str]:
     """What is masked, kept and left out; then what opens a stretch that has no end.
 
     `leads` are the characters with which any of it begins, beside digits and those of all
-    engines: a look at one character spares trying the rest at most places.
+    engines: a look at one character spares trying the rest at most places. `number` is what
+    stands before digits that are a number.
     """
+    number += _DIGITS
     return re.compile(
         rf"(?=[0-9./iI{leads}-])(?:"
-        rf"(?P<literal>{'|'.join(literals)}|{number}\.?[0-9](?:[eE][+-][0-9]|[\w.])*+)"
+        rf"(?P<literal>{'|'.join(literals)}|{number}(?!['\"$]))"
         rf"|(?P<name>{'|'.join(names)})"
         rf"|(?P<comment>{'|'.join(comments)})"
-        rf"|(?P<rest>(?:(?i:\bidentified\b)|{'|'.join(openings)}|/\*).*+))",
+        rf"|(?P<rest>(?:(?i:\bidentified\b)|{'|'.join(openings)}|/\*|{number}).*+))",
         re.DOTALL,
     )
 
 
 _POSTGRESQL = _pattern(
     leads="'\"$eE",
-    literals=[
-        _SINGLE_ESCAPED,
-        rf"{_E_OPEN}(?:[^'\\]|''|\\.)*+'",
-        rf"{_DOLLAR_OPEN}.*?\$(?P=tag)\$",
-    ],
+    literals=[_SINGLE_ESCAPED, _E_STRING, _DOLLAR],
     names=[_DOUBLE],
     comments=[_LINE, _BLOCK_ALONE],
-    openings=["['\"]", _E_OPEN, _DOLLAR_OPEN.replace("?P<tag>", "?:")],
+    openings=["['\"]", "[eE]'", _DOLLAR_UNCERTAIN],
 )
 _MYSQL = _pattern(
     leads="'\"`#",
@@ -98,10 +102,10 @@ _MYSQL = _pattern(
 )
 _ORACLE = _pattern(
     leads="'\"nNqQ",
-    literals=[_SINGLE, rf"{_Q_OPEN}{_Q_REST}"],
+    literals=[_SINGLE, _Q_STRING],
     names=[_DOUBLE],
     comments=[_LINE_CERTAIN, _BLOCK],
-    openings=["['\"]", _Q_OPEN, "--"],
+    openings=["['\"]", "[qQ]'", "--"],
     number=rf"(?<![{_WORD}#])",
 )
 _SQLSERVER = _pattern(
