@@ -49,7 +49,7 @@ def lake(tmp_path):
 @pytest.mark.parametrize("limit", [1, 10])
 def test_events_are_counted_by_who_what_and_when(lake, limit):
     found = stats(lake, limit=limit)
-    assert found.total[:4] == (5, 4, 1, 35)
+    assert found.total[:4] == (5, 4, 1, 45)
     assert dict(found.users.most(limit))["davide"].events == 4
     assert len(found.users) == 2
     assert dict(found.applications.all())[None].events == 1
