@@ -29,6 +29,15 @@ def event(number=1, text="SELECT 1", *, at=MORNING, late=timedelta(), raw=None, 
     return Event(f"{number:032x}-0", entry, origin)
 
 
+def mysql_event(number: int, entry: dict) -> Event:
+    """An event of Aurora MySQL, which arrived in the morning."""
+    position = Position(support.STREAM, support.SHARD, str(number))
+    arrival_ms = round(MORNING.timestamp() * 1000)
+    engine = ENGINES["aurora-mysql"]
+    origin = Origin(engine, support.CLUSTER, support.INSTANCE, position, arrival_ms)
+    return Event(f"{number:032x}-0", support.compact(entry), origin)
+
+
 def deliver(root: Path, *events: Event, format: Format = JSON_LINES) -> None:
     """Put events into a lake, an object for each day and start."""
     sink = LakeSink(FileStorage(root), format)

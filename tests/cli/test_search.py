@@ -7,14 +7,22 @@ import re
 import sys
 from datetime import timedelta
 from pathlib import Path
-from subprocess import Popen
+from subprocess import PIPE, Popen
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 from rich.cells import cell_len
 
 import lakes
 from dastream import line
 from dastream.cli.app import run_app
+from dastream.errors import ServiceError
+from dastream.lake.matching import Query
+from dastream.lake.search import Search
+from dastream.sinks import formats
+from dastream.storage import S3Storage
+from entries import mysql, mysql_auxiliary
 
 DAY = timedelta(days=1)
 
@@ -288,6 +296,141 @@ def test_wrong_usage_is_exit_code_2(search, options):
     assert search(*options)[0] == 2
 
 
+def test_the_longest_and_the_largest_come_first(lake, search):
+    lakes.deliver(
+        lake,
+        lakes.event(9, "SELECT 9", rowCount=99),
+        lakes.event(10, "SELECT 10", logTime="2026-11-23 07:28:09+00", rowCount=5),
+    )
+
+    def first(*options):
+        out, err = search(*options)[1:]
+        return out.splitlines()[0].split("\t")[9], err
+
+    assert first("--sort", "duration", "--limit", "2")[0] == "SELECT 10"
+    assert "the longest 2 of 5 matches" in first("--sort", "duration", "--limit", "2")[1]
+    assert first("--sort", "rows")[0] == "SELECT 9"
+    assert first("--sort", "newest")[0] == "SELECT 10"
+    assert first("--sort", "time")[0] == "SELECT 1"
+
+
+def test_mysql_statements_are_one_line_and_in_csv_and_json_followed_by_their_objects(
+    tmp_path, capsys
+):
+    text = "SELECT * FROM a JOIN b"
+    lakes.deliver(
+        tmp_path,
+        lakes.mysql_event(1, mysql_auxiliary(objectName="b")),
+        lakes.mysql_event(2, mysql(text, objectName="a")),
+        lakes.mysql_event(3, mysql_auxiliary(objectName="a")),
+    )
+
+    def run(*options):
+        assert run_app(["search", str(tmp_path), *options]) == 0
+        return capsys.readouterr()
+
+    (row,) = run().out.splitlines()
+    assert row.split("\t")[4] == "a, b"
+    rows = csv.DictReader(io.StringIO(run("--csv", "--object", "b").out, newline=""))
+    assert [(row["is_auxiliary"], row["object_name"]) for row in rows] == [
+        ("false", "a"), ("true", "b"), ("true", "a"),
+    ]  # fmt: skip
+    lines = map(json.loads, run("--json", "--object", "b").out.splitlines())
+    assert [one["class"] for one in lines] == ["MAIN", "AUX", "AUX"]
+
+
+def test_parquet_without_entries_is_shown_and_for_json_it_is_told(tmp_path, capsys):
+    lakes.deliver(tmp_path, lakes.event(1), format=formats.PARQUET_WITHOUT_ENTRIES)
+    assert run_app(["search", str(tmp_path)]) == 0
+    assert "\tSELECT 1\t" in capsys.readouterr().out
+    assert run_app(["search", str(tmp_path), "--json"]) == 3
+    assert "written without the entries" in capsys.readouterr().err
+
+
+def test_what_is_delivered_later_is_shown_until_the_signal(lake):
+    program = "from dastream.cli import main; main()"
+    process = Popen(
+        [sys.executable, "-c", program, "search", str(lake), "--utc", "--follow"],
+        stdout=PIPE,
+        stderr=PIPE,
+        text=True,
+    )
+    for _ in range(3):
+        process.stdout.readline()
+    lakes.deliver(lake, lakes.event(9, "SELECT 'later'"))
+    assert "SELECT 'later'" in process.stdout.readline()
+    process.terminate()
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "")
+    assert "following, ctrl-c ends" in err
+
+
+def test_following_has_no_other_order(search):
+    assert search("--follow", "--sort", "rows")[0] == 2
+
+
+def test_a_directory_that_may_not_be_read_is_exit_code_1(lake, search):
+    assert search()[0] == 0  # so that nothing is left to be imported
+    is_root = os.geteuid() == 0
+    lake.chmod(0)
+    try:
+        if is_root:
+            os.seteuid(65534)  # root may read everything
+        code, _, err = search()
+    finally:
+        if is_root:
+            os.seteuid(0)
+        lake.chmod(0o700)
+    assert code == 1
+    assert "cannot list" in err
+    assert "(Permission denied)" in err
+
+
+def test_a_bucket_that_may_not_be_listed_says_so():
+    """As S3 answers; the endpoint here refuses nobody."""
+    client = Stubber(boto3.client("s3", region_name="eu-central-1"))
+    client.add_client_error("list_objects_v2", "AccessDenied", http_status_code=403)
+    with client:
+        storage = S3Storage(client.client, "b", "p")
+        with pytest.raises(ServiceError, match=r"cannot list in b \(AccessDenied\)") as raised:
+            list(Search(storage, Query(), on_damage=pytest.fail))
+    assert "s3:ListBucket" in raised.value.hint
+
+
+def test_a_pager_gets_a_long_table_and_the_summary_comes_after_it(lake, tmp_path):
+    lakes.deliver(lake, *(lakes.event(n, f"SELECT {n}") for n in range(100, 190)))
+    pager = tmp_path / "pager"
+    pager.write_text(f"#!/bin/sh\ncat > {tmp_path}/paged\necho PAGED\n")
+    pager.chmod(0o755)
+    shown = on_a_terminal("search", str(lake), "--utc", PAGER=str(pager))
+    assert (tmp_path / "paged").read_text().count("SELECT") > 90
+    assert shown.index(b"PAGED") < shown.index(b"events matched")
+    plain = on_a_terminal("search", str(lake), "--utc", PAGER="")
+    assert plain.count(b"SELECT") > 90
+
+
+def on_a_terminal(*arguments, **environment):
+    """What the program shows on a terminal of its own."""
+    leader, follower = pty.openpty()
+    program = "from dastream.cli import main; main()"
+    process = Popen(
+        [sys.executable, "-c", program, *arguments],
+        stdout=follower,
+        stderr=follower,
+        env=os.environ | {"COLUMNS": "90", "TERM": "xterm"} | environment,
+    )
+    os.close(follower)
+    shown = b""
+    try:
+        while data := os.read(leader, 65536):
+            shown += data
+    except OSError:  # how Linux tells that the other side is closed
+        pass
+    os.close(leader)
+    assert process.wait() == 0
+    return shown
+
+
 def test_a_url_of_no_storage_is_exit_code_2(capsys):
     assert run_app(["search", "ftp://somewhere"]) == 2
     assert "hint:" in capsys.readouterr().err
@@ -308,23 +451,7 @@ def test_a_lake_in_s3_is_searched_by_its_url(aws, lake, capsys):
 
 
 def test_a_real_terminal_gets_a_table_and_a_spinner_that_goes_again(lake):
-    leader, follower = pty.openpty()
-    program = "from dastream.cli import main; main()"
-    process = Popen(
-        [sys.executable, "-c", program, "search", str(lake), "--utc"],
-        stdout=follower,
-        stderr=follower,
-        env=os.environ | {"COLUMNS": "90", "TERM": "xterm"},
-    )
-    os.close(follower)
-    shown = b""
-    try:
-        while data := os.read(leader, 65536):
-            shown += data
-    except OSError:  # how Linux tells that the other side is closed
-        pass
-    os.close(leader)
-    assert process.wait() == 0
+    shown = on_a_terminal("search", str(lake), "--utc")
     assert "✗ SELECT".encode() in shown
     assert b"3 of 3 events matched" in shown
     assert b"\x1b[?25h" in shown  # the cursor is back

@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from test_statements import event as mysql_event
 
 import lakes
 from dastream.lake.matching import Query
@@ -81,7 +80,7 @@ def test_objects_of_a_statement_that_come_later_are_not_lost(tmp_path):
     list(search)
     new = followed(
         search,
-        lambda: lakes.deliver(tmp_path, mysql_event(1, mysql_auxiliary(statementId=1))),
-        lambda: lakes.deliver(tmp_path, mysql_event(2, mysql(statementId=1))),
+        lambda: lakes.deliver(tmp_path, lakes.mysql_event(1, mysql_auxiliary(statementId=1))),
+        lambda: lakes.deliver(tmp_path, lakes.mysql_event(2, mysql(statementId=1))),
     )
     assert numbers(new) == [1, 2]

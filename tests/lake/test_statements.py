@@ -5,37 +5,23 @@ import itertools
 import pytest
 
 import lakes
-import support
-from dastream.event import Event, Origin
-from dastream.format.engines import ENGINES
 from dastream.lake import statements as statements_module
 from dastream.lake.matching import Query
 from dastream.lake.order import ORDERS
 from dastream.lake.search import Search
 from dastream.lake.statements import Statements, fold
-from dastream.record import Position
 from dastream.sinks import formats
 from dastream.storage import FileStorage
 from entries import mysql, mysql_auxiliary
-
-ARRIVAL_MS = round(lakes.MORNING.timestamp() * 1000)
-
-
-def event(number, entry):
-    position = Position(support.STREAM, support.SHARD, str(number))
-    origin = Origin(
-        ENGINES["aurora-mysql"], support.CLUSTER, support.INSTANCE, position, ARRIVAL_MS
-    )
-    return Event(f"{number:032x}-0", support.compact(entry), origin)
 
 
 def join(first=1, statement=7, **members):
     """A join of two tables: its event, and one for each table."""
     text = "SELECT * FROM orders JOIN items USING (id)"
     return [
-        event(first, mysql(text, statementId=statement, objectName=None, **members)),
-        event(first + 1, mysql_auxiliary(statementId=statement, objectName="orders")),
-        event(first + 2, mysql_auxiliary(statementId=statement, objectName="items")),
+        lakes.mysql_event(first, mysql(text, statementId=statement, objectName=None, **members)),
+        lakes.mysql_event(first + 1, mysql_auxiliary(statementId=statement, objectName="orders")),
+        lakes.mysql_event(first + 2, mysql_auxiliary(statementId=statement, objectName="items")),
     ]
 
 
@@ -104,7 +90,7 @@ def test_what_waits_is_bounded(monkeypatch):
 @pytest.mark.parametrize("order", ["time", "rows"])
 def test_a_search_folds_over_objects_and_formats(tmp_path, format, limit, order):
     first, orders, items = join()
-    second = [event(20, mysql(statementId=8, rowCount=99, objectName="items"))]
+    second = [lakes.mysql_event(20, mysql(statementId=8, rowCount=99, objectName="items"))]
     lakes.deliver(tmp_path, items, format=format)
     lakes.deliver(tmp_path, first, *second, format=format)
     lakes.put(tmp_path, "2026/11/23/07/x", lakes.lines(orders))

@@ -20,8 +20,11 @@ from dastream.lake.stats import KINDS, Slow, Stats
 
 __all__ = ["show"]
 
-_NAME_WIDTH_MAX = 40
 _BAR_WIDTH = 24
+_NUMBERS_WIDTH = 38
+"""Of events, failed and time, with the gaps around them."""
+
+_NAME_WIDTH_MIN, _NAME_WIDTH_MAX = 12, 40
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _NO_NAME = "(none)"
 
@@ -121,6 +124,9 @@ def _named(shape: str, engine: str) -> tuple[str, ...]:
 def _list(title: str, rows: list[_Row], console: Console) -> Iterator[Text]:
     """The rows under their title; a name that is long has a line of its own."""
     width = min(max(cell_len(row.name) for row in rows), _NAME_WIDTH_MAX)
+    if console.is_terminal:
+        room = console.width - _NUMBERS_WIDTH - _BAR_WIDTH
+        width = min(width, max(room, _NAME_WIDTH_MIN))
     greatest = max(row.measure for row in rows)
     head = f"  {'':<{width}}  {'events':>11}  {'failed':>9}  {'time':>8}"
     yield Text.assemble((title, "bold"), (head[cell_len(title) :], "dim"))

@@ -3,7 +3,6 @@
 from datetime import UTC, timedelta, timezone
 
 import pytest
-from test_statements import event as mysql_event
 
 import lakes
 from dastream.lake.database import Database
@@ -107,8 +106,8 @@ def test_what_is_asked_for_is_what_search_finds(lake, query, events):
 def test_an_auxiliary_event_is_no_statement(tmp_path):
     lakes.deliver(
         tmp_path,
-        mysql_event(1, mysql(statementId=1, objectName=None)),
-        mysql_event(2, mysql_auxiliary(statementId=1, objectName="items")),
+        lakes.mysql_event(1, mysql(statementId=1, objectName=None)),
+        lakes.mysql_event(2, mysql_auxiliary(statementId=1, objectName="items")),
         format=formats.PARQUET,
     )
     found = stats(tmp_path)
