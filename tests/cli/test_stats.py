@@ -36,11 +36,12 @@ def test_lists_have_bars_and_no_value_of_a_statement(stats):
     code, out, err = stats()
     assert code == 0
     rows = out.splitlines()
-    assert rows[0] == (
-        "10 events, 10 statements, 1 failed, from 2026-11-23 07:28:05 to 2026-11-23 07:28:05 UTC"
-    )
+    assert rows[:2] == [
+        "10 events, 10 statements, 1 failed",
+        "from 2026-11-23 07:28:05 to 2026-11-23 07:28:05 UTC",
+    ]
     assert re.search(r"\n  davide +9 +30\.0 s  █{24}\n", out)
-    assert re.search(r"\n  ada\\x1b\[2J +1 +1 +█+[▏-▉]?\n", out)
+    assert re.search(r"\n  ada\\x1b\[2J +1 +1 +█+[▉▊▋▌▍▎▏]?\n", out)
     assert re.search(r"\n  07:00 +10 +1 ", out)
     assert re.search(r"\n  SELECT a FROM t WHERE b = \? +8 .*\n    tables t; columns a, b\n", out)
     assert "    SELECT slow FROM t WHERE c = ?\n" in out

@@ -50,7 +50,7 @@ def show(stats: Stats, limit: int, zone: tzinfo | None) -> None:
 
 
 def _report(stats: Stats, limit: int, zone: tzinfo | None, console: Console) -> Iterator[Text]:
-    yield Text(_total(stats.total, zone))
+    yield from _total(stats.total, zone)
     for title, rows in _lists(stats, limit, zone):
         if rows:
             yield Text()
@@ -70,12 +70,11 @@ def _report(stats: Stats, limit: int, zone: tzinfo | None, console: Console) -> 
             yield _cut(Text(text), console)
 
 
-def _total(total: Usage, zone: tzinfo | None) -> str:
+def _total(total: Usage, zone: tzinfo | None) -> Iterator[Text]:
+    events, statements = counted(total.events, "event"), counted(total.statements, "statement")
+    yield Text(f"{events}, {statements}, {total.failed:,} failed", "bold")
     first, last = _moment(total.first_us, zone), _moment(total.last_us, zone)
-    return (
-        f"{counted(total.events, 'event')}, {counted(total.statements, 'statement')}, "
-        f"{total.failed:,} failed, from {first} to {last} {_zone_name(total.last_us, zone)}"
-    )
+    yield Text(f"from {first} to {last} {_zone_name(total.last_us, zone)}", "dim")
 
 
 def _lists(stats: Stats, limit: int, zone: tzinfo | None) -> Iterator[tuple[str, list[_Row]]]:
