@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,8 +45,8 @@ class ShardReader:
     """Hands the records of one shard to its batcher.
 
     `lag_ms` is how far the last page was behind the tip, `has_reached_tip` whether one ever was
-    at it, `is_ended` whether the shard is closed and read to its end. `due` is the time on the
-    monotonic clock, in seconds, before which it is not to be read again: `poll_seconds` after
+    at it, `is_ended` whether the shard is closed and read to its end. `due` is the time on
+    `clock`, in seconds, before which it is not to be read again: `poll_seconds` after
     the last read, and longer each time that the service asks for patience.
     """
 
@@ -59,6 +59,7 @@ class ShardReader:
         batcher: Batcher,
         *,
         poll_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.batcher = batcher
         self.lag_ms = 0
@@ -69,13 +70,14 @@ class ShardReader:
         self._stream = stream
         self._shard = shard
         self._poll_seconds = poll_seconds
+        self._clock = clock
         self._throttles = 0
         self._start = _lasting(start)
         self._iterator: str | None = self._new_iterator(start)
 
     def read(self) -> None:
         """Read one page. Raises SourceError, also if it was throttled too often in a row."""
-        self.due = time.monotonic() + self._poll_seconds
+        self.due = self._clock() + self._poll_seconds
         page = self._page()
         if page is None:
             return
@@ -115,7 +117,7 @@ class ShardReader:
             )
         longest = min(self._poll_seconds * 2**self._throttles, THROTTLE_WAIT_SECONDS_MAX)
         wait_seconds = random.uniform(longest / 2, longest)  # noqa: S311 - spreads readers only
-        self.due = time.monotonic() + wait_seconds
+        self.due = self._clock() + wait_seconds
 
     def _record(self, item: Mapping[str, Any]) -> Record:
         sequence = item["SequenceNumber"]
