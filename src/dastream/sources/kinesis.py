@@ -6,7 +6,7 @@ Source of limits and answers: Kinesis API reference (ListShards, GetShardIterato
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -64,7 +64,8 @@ class KinesisSource:
     `start_ms` is the time from which on records are asked for: 0 for all, None for from now on.
     `once` ends at the tip of all shards, and at the end of those that are closed. `poll_seconds`
     lie between two reads of a shard: at 0.25 s there are four of the five a second that a shard
-    allows, and one is left for Firehose.
+    allows, and one is left for Firehose. `clock` tells seconds that never go back, and `sleep`
+    lets them pass.
     """
 
     def __init__(
@@ -76,6 +77,8 @@ class KinesisSource:
         once: bool = False,
         limits: BatchLimits | None = None,
         poll_seconds: float = 0.25,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.stream = stream
         self._client = client
@@ -83,6 +86,8 @@ class KinesisSource:
         self._once = once
         self._limits = limits or BatchLimits()
         self._poll_seconds = poll_seconds
+        self._clock = clock
+        self._sleep = sleep
         self._is_stopped = False
         self._retention_ms = DAY_MS  # the least that Kinesis keeps, until it has told
         self._readers: dict[str, ShardReader] = {}
@@ -158,13 +163,13 @@ class KinesisSource:
 
     def _read_due(self) -> None:
         """Read the shards whose time has come, or wait for the first of them, but not long."""
-        now = time.monotonic()
+        now = self._clock()
         due = [reader for reader in self._readers.values() if reader.due <= now]
         for reader in due:
             reader.read()
         if not due:
             first = min(reader.due for reader in self._readers.values())
-            time.sleep(min(first - now, self._poll_seconds))
+            self._sleep(min(first - now, self._poll_seconds))
 
     def _open_readers(
         self,
@@ -185,11 +190,12 @@ class KinesisSource:
             self._client,
             self.stream,
             shard,
-            Batcher(self.stream, shard.id, after or shard.first, self._limits),
+            Batcher(self.stream, shard.id, after or shard.first, self._limits, self._clock),
             after=after,
             start=_start_at(start_ms),
             retention_ms=self._retention_ms,
             poll_seconds=self._poll_seconds,
+            clock=self._clock,
         )
 
 

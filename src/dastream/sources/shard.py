@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dastream.clients import CallError, call
@@ -53,8 +53,8 @@ class ShardReader:
     if a later one comes instead, there is a gap.
 
     `lag_ms` is how far the last page was behind the tip, `has_reached_tip` whether one ever was
-    at it, `is_ended` whether the shard is closed and read to its end. `due` is the time on the
-    monotonic clock, in seconds, before which it is not to be read again: `poll_seconds` after
+    at it, `is_ended` whether the shard is closed and read to its end. `due` is the time on
+    `clock`, in seconds, before which it is not to be read again: `poll_seconds` after
     the last read, and longer each time that the service asks for patience.
     """
 
@@ -69,6 +69,7 @@ class ShardReader:
         start: StartAt,
         retention_ms: int,
         poll_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.batcher = batcher
         self.lag_ms = 0
@@ -84,13 +85,14 @@ class ShardReader:
         self._start = start
         self._retention_ms = retention_ms
         self._poll_seconds = poll_seconds
+        self._clock = clock
         self._throttles = 0
         self._is_joined = False
         self._iterator: str | None = self._new_iterator()
 
     def read(self) -> None:
         """Read one page. Raises SourceError, also if it was throttled too often in a row."""
-        self.due = time.monotonic() + self._poll_seconds
+        self.due = self._clock() + self._poll_seconds
         page = self._page()
         if page is None:
             return
@@ -104,7 +106,7 @@ class ShardReader:
         self._iterator = page.get("NextShardIterator")
         if self._iterator is None:
             self._end()
-        elif self.lag_ms > self._retention_ms - 2 * ITERATOR_AGE_MS_MAX:
+        elif self._after and self.lag_ms > self._retention_ms - 2 * ITERATOR_AGE_MS_MAX:
             self._hold_on(is_empty=not page["Records"])
 
     def _page(self) -> Mapping[str, Any] | None:
@@ -133,7 +135,7 @@ class ShardReader:
             )
         longest = min(self._poll_seconds * 2**self._throttles, THROTTLE_WAIT_SECONDS_MAX)
         wait_seconds = random.uniform(longest / 2, longest)  # noqa: S311 - spreads readers only
-        self.due = time.monotonic() + wait_seconds
+        self.due = self._clock() + wait_seconds
 
     def _record(self, item: Mapping[str, Any]) -> Record:
         position = Position(self._stream, self._shard.id, item["SequenceNumber"])
