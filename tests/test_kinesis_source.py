@@ -197,6 +197,17 @@ def test_lag_is_told_by_shard():
     assert reading.lag_ms == {"a": 0}
 
 
+def test_lag_grows_while_nobody_takes_what_was_read():
+    """A sink that is slow, or does not answer."""
+    now = 0.0
+    reading = source(FakeKinesis(a=Shard(1, 2, 3)), clock=lambda: now, limits=BatchLimits(1))
+    batches = reading.batches({})
+
+    next(batches)
+    now = 7.5
+    assert reading.lag_ms == {"a": 8000}
+
+
 @pytest.mark.parametrize(
     ("start", "found"),
     [

@@ -95,7 +95,8 @@ class KinesisSource:
     @property
     def lag_ms(self) -> Mapping[str, int]:
         # A copy: whoever asks is another thread, and shards come and go meanwhile.
-        return {shard: reader.lag_ms for shard, reader in self._readers.copy().items()}
+        now = self._clock()
+        return {shard: reader.lag_at(now) for shard, reader in self._readers.copy().items()}
 
     def describe(self) -> StreamDescription:
         """Raises SourceError."""
