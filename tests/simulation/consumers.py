@@ -1,7 +1,7 @@
 """The consumer as `dastream run` puts it together, every call of its outside a fault point."""
 
 from fault_points import FaultyCheckpoints, FaultyClient, FaultyStorage, faulty_unwrap
-from simulated_records import unwrap
+from outsides import unwrap
 
 from dastream.decode import Decoder
 from dastream.delivery import Deliverer

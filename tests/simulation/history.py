@@ -8,14 +8,13 @@ import random
 
 from consumers import consumer
 from fault_points import Chances, CrashError, Outside
-from generations import FencedCheckpoints
-from ledger import Lake, Ledger
+from outsides import FEED, FencedCheckpoints, Lake
 from simulated_kinesis import SimulatedKinesis
-from simulated_records import draw
 from turns import Turns
 from virtual_clock import VirtualClock
 
 from dastream.errors import ServiceError
+from ledger import Ledger
 
 RETENTION_SECONDS = 24 * 3600
 TURNS_BEFORE_A_START_MAX = 30
@@ -33,8 +32,8 @@ class History:
         self.clock = VirtualClock()
         self._chance = chance = random.Random(seed)
         self.lakes = [Lake() for _ in range(chance.choice([1, 1, 2]))]
-        self.ledger = Ledger(self.lakes)
-        self.checkpoints = FencedCheckpoints(self.ledger.assert_delivered)
+        self.ledger = Ledger()
+        self.checkpoints = FencedCheckpoints(self._committed)
         self.kinesis = SimulatedKinesis(
             self.clock,
             chance,
@@ -55,7 +54,8 @@ class History:
             self.clock.advance(self._chance.choice([0.0, 1.0, 30.0, 400.0]))
         self.clock.advance(self._end)
         self._run(Chances(), is_last=True)
-        self.ledger.assert_everything()
+        for lake in self.lakes:
+            self.ledger.assert_everything(lake.found)
 
     def _plan_the_stream(self):
         changes = [self._put] * 20 + [self.kinesis.split, self.kinesis.merge]
@@ -63,8 +63,13 @@ class History:
             self.clock.at(self._chance.uniform(0, self._end), self._chance.choice(changes))
 
     def _put(self):
-        fed = draw(self._chance)
+        fed = FEED.draw(self._chance)
         self.ledger.feed(self.kinesis.put(fed.data), fed)
+
+    def _committed(self, shard, through):
+        self.ledger.assert_goes_on(shard, through)
+        for lake in self.lakes:
+            self.ledger.assert_delivered(lake.found, shard, through)
 
     def _start(self):
         if self._at_once > 1:

@@ -7,46 +7,48 @@ from collections import defaultdict
 
 from dastream.record import is_reached
 from dastream.sinks import jsonl
-from dastream.testing import MemoryStorage
 from support import CLUSTER, INSTANCE
 
 GZIP = zlib.MAX_WBITS | 16
 OURS = ("eventId", "clusterId", "instanceId", "shardId", "sequenceNumber", "arrivalTime", "engine")
 
 
-class Lake(MemoryStorage):
-    """A storage that reads every object as it is put, as a reader would."""
+class Found:
+    """What a reader of a lake finds, by shard and sequence number of the record it came from.
+
+    `events` are pairs of id and entry, `dead_letters` the bytes of records.
+    """
 
     def __init__(self):
-        super().__init__()
         self.events = defaultdict(list)
         self.dead_letters = defaultdict(list)
 
-    def put_if_absent(self, key, data):
-        is_first = super().put_if_absent(key, data)
-        if is_first:
-            self._read(key, data)
-        return is_first
+    @classmethod
+    def of(cls, storage):
+        found = cls()
+        for item in storage.list():
+            found.read(item.key, storage.get(item.key))
+        return found
 
-    def _read(self, key, data):
+    def read(self, key, data):
+        """An object, which has to be whole and what its receipt says."""
         lines = [json.loads(line) for line in zlib.decompress(data, GZIP).splitlines()]
         receipt = jsonl.receipt(data)
-        assert f"/cluster={CLUSTER}/day=" in key
-        if key.startswith("dead-letter/"):
-            assert len(lines) == receipt.dead_letters > 0
+        kind, _, place = key.partition("/")
+        assert place.startswith(f"cluster={CLUSTER}/day=")
+        if kind == "dead-letter":
+            assert len(lines) == receipt.dead_letters
             for line in lines:
-                place = (line["shardId"], int(line["sequenceNumber"]))
-                self.dead_letters[place].append(base64.b64decode(line["data"]))
+                self.dead_letters[_place(line)].append(base64.b64decode(line["data"]))
         else:
-            assert len(lines) == receipt.events > 0
+            assert (kind, len(lines)) == ("events", receipt.events)
             for line in lines:
                 self._read_event(line)
 
     def _read_event(self, line):
         ours = {name: line.pop(name) for name in OURS}
         assert (ours["clusterId"], ours["instanceId"]) == (CLUSTER, INSTANCE)
-        place = (ours["shardId"], int(ours["sequenceNumber"]))
-        self.events[place].append((ours["eventId"], line))
+        self.events[_place(ours)].append((ours["eventId"], line))
 
 
 class Ledger:
@@ -56,9 +58,8 @@ class Ledger:
     was delivered again, what comes of a record is told by one of them.
     """
 
-    def __init__(self, lakes):
-        self.lakes = lakes
-        self.transforms = set()
+    def __init__(self, transforms=()):
+        self.transforms = set(transforms)
         self.trimmed = set()
         self._fed = {}
         self._through = {}
@@ -70,28 +71,33 @@ class Ledger:
         """Retention took a record: it may be there, if it was delivered before."""
         self.trimmed.add((shard, sequence))
 
-    def assert_delivered(self, shard, through):
-        """All that a checkpoint has passed is in every lake, and it never goes back."""
-        assert is_reached(self._through.get(shard, "0"), by=through)
-        self._through[shard] = through
+    def assert_delivered(self, found, shard, through):
+        """All that a checkpoint has passed is there."""
         for place, fed in self._fed.items():
             if place[0] == shard and is_reached(str(place[1]), by=through):
-                self._assert_in_all_lakes(place, fed)
+                self._assert_there(found, place, fed)
 
-    def assert_everything(self):
+    def assert_everything(self, found):
         """Every record was delivered once, or is a dead letter once, and nothing else is there."""
         for place, fed in self._fed.items():
-            self._assert_in_all_lakes(place, fed)
-        for lake in self.lakes:
-            assert lake.events.keys() | lake.dead_letters.keys() <= self._fed.keys()
+            self._assert_there(found, place, fed)
+        assert found.events.keys() | found.dead_letters.keys() <= self._fed.keys()
 
-    def _assert_in_all_lakes(self, place, fed):
-        for lake in self.lakes:
-            found = lake.events.get(place, []), lake.dead_letters.get(place, [])
-            if place in self.trimmed and found == ([], []):
-                continue
-            allowed = [_outcome(fed, name) for name in sorted(self.transforms)]
-            assert found in allowed, f"{place}: {_short(found)}, not one of {_short(allowed)}"
+    def assert_goes_on(self, shard, through):
+        """A checkpoint never goes back."""
+        assert is_reached(self._through.get(shard, "0"), by=through)
+        self._through[shard] = through
+
+    def _assert_there(self, found, place, fed):
+        there = found.events.get(place, []), found.dead_letters.get(place, [])
+        if place in self.trimmed and there == ([], []):
+            return
+        allowed = [_outcome(fed, name) for name in sorted(self.transforms)]
+        assert there in allowed, f"{place}: {_short(there)}, not one of {_short(allowed)}"
+
+
+def _place(line):
+    return line["shardId"], int(line["sequenceNumber"])
 
 
 def _outcome(fed, transforms):
