@@ -13,13 +13,15 @@ import dastream
 PACKAGE = Path(dastream.__file__).parent
 
 ROWS = (
-    {"errors", "record", "event", "line", "dead_letter", "settings", "clients"},
+    {"errors", "record", "event", "line", "dead_letter", "notice", "settings", "clients"},
     {"format"},
     {"keys"},
     {"decode", "transforms", "detect"},
     {"storage", "checkpoint"},
     {"sources", "sinks"},
+    {"holdings"},
     {"delivery", "resumption"},
+    {"beginning"},
     {"pipeline", "lake", "testing"},
     {"activity", "aws"},
     {"local"},

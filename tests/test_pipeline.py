@@ -47,7 +47,7 @@ class FailingSink(MemorySink):
     def deliver(self, batch):
         if not self.is_mended:
             raise SinkError("sink: full")
-        super().deliver(batch)
+        return super().deliver(batch)
 
 
 def test_everything_is_delivered_dropped_by_name_or_a_dead_letter():
@@ -78,7 +78,7 @@ def test_batch_tells_what_it_was_made_from():
     pipeline([record(heartbeat(), 1), record(GARBAGE, 2)], [sink := MemorySink()]).run()
 
     ((name, batch),) = sink.batches.items()
-    assert name == (CLUSTER, "2026-11-23", SHARD, "from-1")
+    assert name == (CLUSTER, "2026-11-23", SHARD, "after-0")
     assert (batch.through, batch.records, batch.dropped) == ("2", 2, {"heartbeats": 1})
     assert [(d.record.data, type(d.error).__name__) for d in batch.dead_letters] == [
         (GARBAGE, "EnvelopeError")
@@ -128,8 +128,8 @@ def test_stopped_run_delivers_what_was_read_and_ends_without_error():
     deliver = sink.deliver
 
     def stop_after(batch):
-        deliver(batch)
         running.stop()
+        return deliver(batch)
 
     sink.deliver = stop_after
     running.run()
@@ -248,7 +248,7 @@ def test_batches_of_different_days_are_different_objects():
     pipeline(records, [LakeSink(storage)]).run()
 
     assert [item.key for item in storage.list()] == [
-        f"events/cluster={CLUSTER}/day=2026-11-23/{SHARD}-from-1.jsonl.gz",
+        f"events/cluster={CLUSTER}/day=2026-11-23/{SHARD}-after-0.jsonl.gz",
         f"events/cluster={CLUSTER}/day=2026-11-24/{SHARD}-after-1.jsonl.gz",
     ]
 

@@ -11,11 +11,15 @@ What it holds to:
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from dastream import notice
+from dastream.beginning import settle
 from dastream.checkpoint import Checkpoints
 from dastream.delivery import Deliverer, Delivery
 from dastream.errors import SinkError
+from dastream.record import Gap
 from dastream.resumption import Resumption
 from dastream.sources import Source
 
@@ -24,11 +28,17 @@ __all__ = ["Counters", "Pipeline"]
 
 @dataclass
 class Counters:
-    """What has been committed so far. `dropped` by transform, `dead_letters` by error."""
+    """What has been committed so far. `dropped` by transform, `dead_letters` by error.
+
+    `events_held` are those that every sink held already from a run that did not commit them;
+    `gaps` counts the places where records expired before they were read.
+    """
 
     records: int = 0
     record_bytes: int = 0
     events: int = 0
+    events_held: int = 0
+    gaps: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
 
@@ -37,27 +47,43 @@ class Counters:
         self.records += delivery.records
         self.record_bytes += delivery.record_bytes
         self.events += delivery.events
+        self.events_held += delivery.events_held
         # New counters, not changed ones: a thread that shows progress may be reading the old.
         self.dropped = self.dropped + delivery.dropped
         self.dead_letters = self.dead_letters + delivery.dead_letters
 
 
 class Pipeline:
-    """Moves one stream from a source into the sinks of a deliverer."""
+    """Moves one stream from a source into the sinks of a deliverer.
 
-    def __init__(self, source: Source, deliver: Deliverer, checkpoints: Checkpoints) -> None:
+    `tell` is given a line for people when something about the stream is not as it should be.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        deliver: Deliverer,
+        checkpoints: Checkpoints,
+        *,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.counters = Counters()
         self._source = source
         self._deliver = deliver
         self._checkpoints = checkpoints
+        self._tell = tell
         self._is_stopped = False
 
     def run(self) -> Counters:
         """Run until the source ends. Raises ServiceError, also if all records are refused."""
-        progress = self._checkpoints.progress(self._source.stream)
+        start = settle(self._source, self._deliver, self._checkpoints)
+        for line in start.told:
+            self._tell(line)
         resumption = Resumption(self._deliver.extent)
-        for read in self._source.batches(progress):
+        for read in self._source.batches(start.progress, start.start_ms):
             for batch, is_held in resumption(read):
+                if batch.gap is not None:
+                    self._report(batch.gap)
                 for delivery in self._deliver(batch, whole=is_held):
                     self._checkpoints.commit(batch.stream, batch.shard, delivery.through)
                     self.counters.add(delivery)
@@ -72,3 +98,10 @@ class Pipeline:
         """Deliver what has been read and return from `run`. For signal handlers and threads."""
         self._is_stopped = True
         self._source.stop()
+
+    def _report(self, gap: Gap) -> None:
+        """Tell of a gap, durably before a checkpoint passes it."""
+        told = notice.gap(self._source.stream, gap)
+        self._deliver.notify(told)
+        self._tell(told.text)
+        self.counters.gaps += 1

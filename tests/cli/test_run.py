@@ -201,7 +201,7 @@ def test_sink_that_fails_ends_with_1_and_the_next_run_delivers(stream, lake, sta
     stream.put_statements(range(3))
 
     assert run_once(stream, "s3://not-there-yet", state) == 1
-    assert "error: s3: cannot read in not-there-yet (NoSuchBucket)" in capsys.readouterr().err
+    assert "error: s3: cannot list in not-there-yet (NoSuchBucket)" in capsys.readouterr().err
 
     aws.client("s3").create_bucket(Bucket="not-there-yet")
     assert run_once(stream, "s3://not-there-yet", state) == 0
