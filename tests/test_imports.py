@@ -13,7 +13,17 @@ import dastream
 PACKAGE = Path(dastream.__file__).parent
 
 ROWS = (
-    {"errors", "record", "event", "line", "dead_letter", "notice", "settings", "clients"},
+    {
+        "errors",
+        "surrogates",
+        "record",
+        "event",
+        "line",
+        "dead_letter",
+        "notice",
+        "settings",
+        "clients",
+    },
     {"format"},
     {"keys"},
     {"decode", "transforms", "detect"},

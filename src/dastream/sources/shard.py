@@ -106,7 +106,7 @@ class ShardReader:
         self._iterator = page.get("NextShardIterator")
         if self._iterator is None:
             self._end()
-        elif self.lag_ms > self._retention_ms - 2 * ITERATOR_AGE_MS_MAX:
+        elif self._after and self.lag_ms > self._retention_ms - 2 * ITERATOR_AGE_MS_MAX:
             self._hold_on(is_empty=not page["Records"])
 
     def _page(self) -> Mapping[str, Any] | None:
