@@ -16,12 +16,14 @@ OURS = ("eventId", "clusterId", "instanceId", "shardId", "sequenceNumber", "arri
 class Found:
     """What a reader of a lake finds, by shard and sequence number of the record it came from.
 
-    `events` are pairs of id and entry, `dead_letters` the bytes of records.
+    `events` are pairs of id and entry, `dead_letters` the bytes of records. `notices` are what
+    people must know.
     """
 
     def __init__(self):
         self.events = defaultdict(list)
         self.dead_letters = defaultdict(list)
+        self.notices = []
 
     @classmethod
     def of(cls, storage):
@@ -32,6 +34,9 @@ class Found:
 
     def read(self, key, data):
         """An object, which has to be whole and what its receipt says."""
+        if key.startswith("_dastream/notices/"):
+            self.notices.append(json.loads(data))
+            return
         lines = [json.loads(line) for line in zlib.decompress(data, GZIP).splitlines()]
         receipt = jsonl.receipt(data)
         kind, _, place = key.partition("/")
@@ -44,6 +49,17 @@ class Found:
             assert (kind, len(lines)) == ("events", receipt.events)
             for line in lines:
                 self._read_event(line)
+
+    def tells_gap(self, place):
+        """Whether a notice says that the record may be lost."""
+        shard, sequence = place
+        return any(
+            notice["shardId"] == shard
+            and int(notice["afterSequenceNumber"]) < sequence
+            and not is_reached(notice["untilSequenceNumber"], by=str(sequence))
+            for notice in self.notices
+            if notice["notice"] == "gap"
+        )
 
     def _read_event(self, line):
         ours = {name: line.pop(name) for name in OURS}
@@ -60,22 +76,45 @@ class Ledger:
 
     def __init__(self, transforms=()):
         self.transforms = set(transforms)
-        self.trimmed = set()
         self._fed = {}
+        self._excuses = {}
         self._through = {}
 
     def feed(self, place, fed):
         self._fed[place] = fed
 
-    def trim(self, shard, sequence):
-        """Retention took a record: it may be there, if it was delivered before."""
-        self.trimmed.add((shard, sequence))
+    def excuse(self, place):
+        """A record may be missing. It is not there in part or twice."""
+        self._excuses[place] = lambda found: True
 
-    def assert_delivered(self, found, shard, through):
-        """All that a checkpoint has passed is there."""
+    def excuse_if(self, place, is_told):
+        """A record may be missing where `is_told` of what is found says so."""
+        self._excuses.setdefault(place, is_told)
+
+    def excuse_all(self):
+        """What was fed so far may be missing."""
+        for place in self._fed:
+            self.excuse(place)
+
+    def begin(self):
+        """Checkpoints are made anew; what was missing before is nobody's loss."""
+        self._through.clear()
+        for place in self._excuses:
+            self.excuse(place)
+
+    def commit(self, shard, through, lakes):
+        """A checkpoint never goes back, and all that it has passed is in every lake."""
+        assert is_reached(self._through.get(shard, "0"), by=through)
+        self._through[shard] = through
         for place, fed in self._fed.items():
             if place[0] == shard and is_reached(str(place[1]), by=through):
-                self._assert_there(found, place, fed)
+                for found in lakes:
+                    self._assert_there(found, place, fed)
+
+    def has_passed(self, place):
+        """Whether a checkpoint tells that a record has been seen to."""
+        shard, sequence = place
+        return shard in self._through and is_reached(str(sequence), by=self._through[shard])
 
     def assert_everything(self, found):
         """Every record was delivered once, or is a dead letter once, and nothing else is there."""
@@ -83,16 +122,12 @@ class Ledger:
             self._assert_there(found, place, fed)
         assert found.events.keys() | found.dead_letters.keys() <= self._fed.keys()
 
-    def assert_goes_on(self, shard, through):
-        """A checkpoint never goes back."""
-        assert is_reached(self._through.get(shard, "0"), by=through)
-        self._through[shard] = through
-
     def _assert_there(self, found, place, fed):
         there = found.events.get(place, []), found.dead_letters.get(place, [])
-        if place in self.trimmed and there == ([], []):
-            return
         allowed = [_outcome(fed, name) for name in sorted(self.transforms)]
+        if there == ([], []) and place in self._excuses and there not in allowed:
+            assert self._excuses[place](found), f"{place} is missing, and nothing tells of it"
+            return
         assert there in allowed, f"{place}: {_short(there)}, not one of {_short(allowed)}"
 
 

@@ -47,6 +47,7 @@ def _source(outside, world, chance, *, once):
     return KinesisSource(
         FaultyClient(world.kinesis, outside),
         STREAM,
+        start_ms=world.start_ms,
         once=once,
         limits=limits,
         clock=world.clock,

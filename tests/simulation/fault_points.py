@@ -14,8 +14,16 @@ class CrashError(BaseException):
     """The process ends here: nothing of it does anything any more."""
 
 
-READING = {"get_records", "get_shard_iterator", "list_shards", "progress"}
-WRITING = {"get", "unwrap", "put dead-letter", "put events", "commit"}
+READING = {
+    "beginning",
+    "describe_stream_summary",
+    "get_records",
+    "get_shard_iterator",
+    "list",
+    "list_shards",
+    "progress",
+}
+WRITING = {"begin", "commit", "get", "put _dastream", "put dead-letter", "put events", "unwrap"}
 POINTS = READING | WRITING
 READING_WEIGHT = 0.1
 """Most calls only read: with the same chance as the others they would get most of the faults."""
@@ -114,18 +122,24 @@ class FaultyCheckpoints:
         self._checkpoints = checkpoints
         self._outside = outside
 
+    def beginning(self, stream):
+        return self._call("beginning", stream)
+
+    def begin(self, stream, beginning, *, aside):
+        self._call("begin", stream, beginning, aside=aside)
+
     def progress(self, stream):
-        return self._outside.call(
-            "progress", lambda: self._checkpoints.progress(stream), _service_error
-        )
+        return self._call("progress", stream)
 
     def commit(self, stream, shard, through):
-        self._outside.call(
-            "commit", lambda: self._checkpoints.commit(stream, shard, through), _service_error
-        )
+        self._call("commit", stream, shard, through)
 
     def close(self):
         pass
+
+    def _call(self, name, *arguments, **named):
+        operation = getattr(self._checkpoints, name)
+        return self._outside.call(name, lambda: operation(*arguments, **named), _service_error)
 
 
 def faulty_unwrap(unwrap, outside):

@@ -15,8 +15,12 @@ from virtual_clock import VirtualClock
 
 from dastream.errors import ServiceError
 from ledger import Ledger
+from support import STREAM
 
-RETENTION_SECONDS = 24 * 3600
+QUICK = [0.0, 1.0, 30.0, 400.0]
+SLOW = [0.0, 400.0, 20_000.0, 100_000.0]
+"""Seconds between two runs: with the slow ones, records expire before they are read."""
+
 TURNS_BEFORE_A_START_MAX = 30
 
 
@@ -24,34 +28,38 @@ class History:
     """`run` it, and everything that must hold has been looked at. Raises AssertionError.
 
     So many consumers run `at_once`, each made by `make_consumer`. `counts` is handed on from
-    history to history: what went wrong, where, and how runs ended.
+    history to history: what went wrong, where, and how runs ended. Unless `is_every_loss_told`,
+    records of a shard of which nothing is committed may expire in silence.
     """
 
-    def __init__(self, seed, counts, *, at_once=1, make_consumer=consumer):
+    def __init__(
+        self, seed, counts, *, at_once=1, make_consumer=consumer, is_every_loss_told=False
+    ):
         random.seed(seed)  # the source spreads its waits by the global one
         self.clock = VirtualClock()
         self._chance = chance = random.Random(seed)
+        self.start_ms = chance.choice([0, 0, 0, None])
         self.lakes = [Lake() for _ in range(chance.choice([1, 1, 2]))]
         self.ledger = Ledger()
-        self.checkpoints = FencedCheckpoints(self._committed)
-        self.kinesis = SimulatedKinesis(
-            self.clock,
-            chance,
-            shards=chance.randint(1, 3),
-            retention_seconds=RETENTION_SECONDS,
-            trimmed=self.ledger.trim,
-        )
+        self.checkpoints = FencedCheckpoints(self._begun, self._committed)
+        self.kinesis = SimulatedKinesis(self.clock, chance, self._expired)
         self._counts = counts
         self._turns = Turns(chance)
         self._at_once = at_once
         self._make_consumer = make_consumer
-        self._end = chance.choice([0.0, 10.0, 600.0])
+        self._is_every_loss_told = is_every_loss_told
+        self._accident = chance.choice([None, None, None, self._recreate, self.checkpoints.lose])
+        self._pauses = chance.choice([QUICK, QUICK, SLOW])
+        self._wanted_ms = 0
+        self._end = chance.choice(self._pauses)
         self._plan_the_stream()
 
     def run(self):
         for _ in range(self._chance.randint(1, 10)):
             self._turns.run(*[self._start] * self._at_once)
-            self.clock.advance(self._chance.choice([0.0, 1.0, 30.0, 400.0]))
+            self.clock.advance(self._chance.choice(self._pauses))
+            if self._accident and self._chance.random() < 0.3:
+                self._accident()
         self.clock.advance(self._end)
         self._run(Chances(), is_last=True)
         for lake in self.lakes:
@@ -64,12 +72,38 @@ class History:
 
     def _put(self):
         fed = FEED.draw(self._chance)
-        self.ledger.feed(self.kinesis.put(fed.data), fed)
+        place, arrival_ms = self.kinesis.put(fed.data)
+        self.ledger.feed(place, fed)
+        if arrival_ms < self._wanted_ms:
+            self.ledger.excuse(place)
+
+    def _recreate(self):
+        """What the earlier stream still held is gone."""
+        self.kinesis.create()
+        self.ledger.excuse_all()
+
+    def _expired(self, place):
+        """A record that nobody read in time is told of when a checkpoint passes its place."""
+        if not self._is_every_loss_told and place[0] not in self.checkpoints.held.progress(STREAM):
+            self.ledger.excuse(place)
+        self.ledger.excuse_if(place, lambda found: self._is_told(found, place))
+
+    def _is_told(self, found, place):
+        parents = self.kinesis.parents[place[0]]
+        return (
+            not self.ledger.has_passed(place)
+            or found.tells_gap(place)
+            or any(found.tells_gap((parent, place[1])) for parent in parents)
+        )
+
+    def _begun(self, beginning):
+        self.ledger.begin()
+        self._wanted_ms = beginning.start_ms
+        if self._wanted_ms:
+            self.ledger.excuse_all()  # nobody has asked for what came before
 
     def _committed(self, shard, through):
-        self.ledger.assert_goes_on(shard, through)
-        for lake in self.lakes:
-            self.ledger.assert_delivered(lake.found, shard, through)
+        self.ledger.commit(shard, through, [lake.found for lake in self.lakes])
 
     def _start(self):
         if self._at_once > 1:

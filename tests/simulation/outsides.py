@@ -34,25 +34,38 @@ class Lake(MemoryStorage):
 
 
 class FencedCheckpoints:
-    """The newest consumer is the one that commits. `committed` is told of each commit."""
+    """The newest consumer is the one that writes.
 
-    def __init__(self, committed):
-        self._held = MemoryCheckpoints()
+    `begun` and `committed` are told of what was written.
+    """
+
+    def __init__(self, begun, committed):
+        self._begun = begun
         self._committed = committed
         self._generation = 0
+        self.lose()
+
+    def lose(self):
+        """Somebody removes the state."""
+        self.held = MemoryCheckpoints()
 
     def next_generation(self):
         self._generation += 1
         return _Generation(self, self._generation)
 
-    def progress(self, stream):
-        return self._held.progress(stream)
+    def begin(self, generation, stream, beginning, *, aside):
+        self._check(generation)
+        self.held.begin(stream, beginning, aside=aside)
+        self._begun(beginning)
 
     def commit(self, generation, stream, shard, through):
+        self._check(generation)
+        self.held.commit(stream, shard, through)
+        self._committed(shard, through)
+
+    def _check(self, generation):
         if generation != self._generation:
             raise ServiceError("state: another consumer has started")
-        self._held.commit(stream, shard, through)
-        self._committed(shard, through)
 
 
 class _Generation:
@@ -60,8 +73,14 @@ class _Generation:
         self._store = store
         self._number = number
 
+    def beginning(self, stream):
+        return self._store.held.beginning(stream)
+
+    def begin(self, stream, beginning, *, aside):
+        self._store.begin(self._number, stream, beginning, aside=aside)
+
     def progress(self, stream):
-        return self._store.progress(stream)
+        return self._store.held.progress(stream)
 
     def commit(self, stream, shard, through):
         self._store.commit(self._number, stream, shard, through)

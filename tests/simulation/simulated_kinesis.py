@@ -7,6 +7,7 @@ lists and pages end where chance says; records and closed shards go with the ret
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from itertools import count, pairwise
 
 from botocore.exceptions import ClientError
@@ -14,6 +15,7 @@ from botocore.exceptions import ClientError
 HASHES = 2**16
 ITERATOR_SECONDS = 300
 READS_A_SECOND_MAX = 5
+RETENTION_HOURS = 24
 
 
 @dataclass
@@ -36,32 +38,41 @@ class SimulatedShard:
 
 
 class SimulatedKinesis:
-    """One stream. `trimmed` is told of each record that retention takes."""
+    """One stream. `expired` is told of each record that retention takes.
 
-    def __init__(self, clock, chance, *, shards, retention_seconds, trimmed):
+    `parents` has those of every shard that ever was.
+    """
+
+    def __init__(self, clock, chance, expired):
         self.shards = {}
-        self.created_ms = clock.now_ms
+        self.parents = {}
         self._clock = clock
         self._chance = chance
-        self._retention_ms = retention_seconds * 1000
-        self._trimmed = trimmed
-        self._numbers = count()
+        self._expired = expired
         self._sequence = 90  # soon one digit more: numbers are not ordered as text
+        self.create()
+
+    # What producers and operators do.
+
+    def create(self):
+        """Make the stream; one that is there already is deleted before."""
+        self._created_ms = self._clock.now_ms
+        self._numbers = count()
+        self.shards.clear()
+        shards = self._chance.randint(1, 3)
         bounds = [HASHES * number // shards for number in range(shards + 1)]
         for hashes in pairwise(bounds):
             self._add(range(*hashes))
 
-    # What producers and operators do.
-
     def put(self, data):
-        """Where the record came to lie: shard and sequence number."""
+        """Where the record came to lie, shard and sequence number, and when it arrived."""
         hash = self._chance.randrange(HASHES)
         shard = next(s for s in self._open() if hash in s.hashes)
         # Approximate: the times of one shard are not quite in order.
         arrival_ms = self._clock.now_ms - self._chance.randrange(1500)
         record = StoredRecord(self._next_sequence(), arrival_ms, data)
         shard.records.append(record)
-        return shard.id, record.sequence
+        return (shard.id, record.sequence), arrival_ms
 
     def split(self):
         shard = self._chance.choice(self._open())
@@ -82,14 +93,24 @@ class SimulatedKinesis:
 
     def expire(self):
         """Take away what is older than the retention."""
-        horizon_ms = self._clock.now_ms - self._retention_ms
+        horizon_ms = self._clock.now_ms - RETENTION_HOURS * 3_600_000
         for shard in list(self.shards.values()):
             while shard.records and shard.records[0].arrival_ms < horizon_ms:
-                self._trimmed(shard.id, shard.records.pop(0).sequence)
+                self._expired((shard.id, shard.records.pop(0).sequence))
             if shard.closed_ms is not None and shard.closed_ms < horizon_ms:
                 del self.shards[shard.id]
 
     # What consumers call.
+
+    def describe_stream_summary(self, *, StreamName):  # noqa: N803 - boto3's names
+        assert StreamName
+        summary = {
+            "StreamCreationTimestamp": _time(self._created_ms),
+            "RetentionPeriodHours": RETENTION_HOURS,
+        }
+        date = format_datetime(_time(self._clock.now_ms), usegmt=True)
+        answered = {"HTTPHeaders": {"date": date}}
+        return {"StreamDescriptionSummary": summary, "ResponseMetadata": answered}
 
     def list_shards(self, *, StreamName=None, NextToken=None):  # noqa: N803 - boto3's names
         assert (StreamName is None) != (NextToken is None)
@@ -138,11 +159,10 @@ class SimulatedKinesis:
             moment_ms = place["Timestamp"].timestamp() * 1000
             later = (r.sequence for r in shard.records if r.arrival_ms >= moment_ms)
             return next(later, self._sequence + 1)
-        assert kind == "AFTER_SEQUENCE_NUMBER"
         sequence = int(place["StartingSequenceNumber"])
         if not shard.first <= sequence <= (shard.last or self._sequence):
             raise _refusal("InvalidArgumentException")
-        return sequence + 1
+        return sequence + {"AT_SEQUENCE_NUMBER": 0, "AFTER_SEQUENCE_NUMBER": 1}[kind]
 
     def _iterator(self, shard, place):
         return f"{shard.id} {place} {self._clock.seconds}"
@@ -168,6 +188,7 @@ class SimulatedKinesis:
 
     def _add(self, hashes, *parents):
         id = f"shardId-{next(self._numbers):012d}"
+        self.parents[id] = parents
         self.shards[id] = SimulatedShard(id, hashes, self._next_sequence(), parents)
 
     def _next_sequence(self):
@@ -185,12 +206,15 @@ def _listed(shard):
 
 
 def _record(record):
-    moment = datetime.fromtimestamp(record.arrival_ms / 1000, UTC)
     return {
         "SequenceNumber": str(record.sequence),
-        "ApproximateArrivalTimestamp": moment,
+        "ApproximateArrivalTimestamp": _time(record.arrival_ms),
         "Data": record.data,
     }
+
+
+def _time(time_ms):
+    return datetime.fromtimestamp(time_ms / 1000, UTC)
 
 
 def _refusal(code):

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,15 +46,26 @@ def test_nothing_is_lost_or_comes_twice_whatever_fails():
             (point, moment, fault)
             for point in POINTS
             for moment in ("before", "after")
-            for fault in ("crash", "error", "stop")
+            for fault in ("crash", "error")
             if counts[point, moment, fault] < 2
         }
         assert not missing, "too little went wrong"
 
 
-@pytest.mark.xfail(strict=True, reason="a batch that left nothing has no object to be found by")
+@pytest.mark.xfail(strict=True, reason="a batch has two objects, or none: its name is no fence")
 def test_nothing_is_lost_or_comes_twice_while_two_consumers_overlap():
+    """BUG, reported: commits are fenced, deliveries are not.
+
+    A consumer that was replaced, but does not know it yet, may still put an object under a name
+    that the newer one passed without an object, or put the other one of a batch's two.
+    """
     run_histories(range(400), at_once=2)
+
+
+@pytest.mark.xfail(strict=True, reason="a shard without progress has no position to be held to")
+def test_every_record_that_expires_unread_is_told_of():
+    """BUG, reported: a shard that was open, but not committed yet, begins at its trim horizon."""
+    run_histories(range(100), is_every_loss_told=True)
 
 
 def fingerprint(seed):
@@ -77,50 +89,53 @@ def test_seed_tells_the_whole_history_in_every_process():
         assert json.loads(done.stdout) == fingerprint(5)
 
 
-def forgets_what_is_held(outside, world, chance, **how):
-    pipeline = consumer(outside, world, chance, **how)
-    pipeline._deliver.extent = lambda batch: None
-    return pipeline
+class Mistaken:
+    """A deliverer with a mistake; all else is as it is."""
+
+    def __init__(self, deliver, pipeline):
+        self._deliver = deliver
+        self._checkpoints = pipeline._checkpoints
+
+    def __getattr__(self, name):
+        return getattr(self._deliver, name)
+
+    def __call__(self, batch, *, whole):
+        return self._deliver(batch, whole=whole)
 
 
-def commits_too_early(outside, world, chance, **how):
-    pipeline = consumer(outside, world, chance, **how)
-    deliver = pipeline._deliver
+class ForgetsWhatIsHeld(Mistaken):
+    def extent(self, batch):
+        return None
 
-    class Early:
-        extent = deliver.extent
-
-        def __call__(self, batch, *, whole):
-            pipeline._checkpoints.commit(batch.stream, batch.shard, batch.through)
-            return deliver(batch, whole=whole)
-
-    pipeline._deliver = Early()
-    return pipeline
+    def held(self, stream, shards):
+        return ()
 
 
-def takes_one_sink_for_all(outside, world, chance, **how):
-    pipeline = consumer(outside, world, chance, **how)
-    del pipeline._deliver._sinks[1:]
-    return pipeline
+class CommitsTooEarly(Mistaken):
+    def __call__(self, batch, *, whole):
+        self._checkpoints.commit(batch.stream, batch.shard, batch.through)
+        return self._deliver(batch, whole=whole)
 
 
-def drops_what_cannot_be_decoded(outside, world, chance, **how):
-    pipeline = consumer(outside, world, chance, **how)
-    for sink in pipeline._deliver._sinks:
-        put = sink._put
-        sink._put = lambda key, *rest, put=put: key.startswith("dead") or put(key, *rest)
-    return pipeline
+class CutsWhatIsHeld(Mistaken):
+    def __call__(self, batch, *, whole):
+        return self._deliver(batch, whole=False)
+
+
+class LosesGarbage(Mistaken):
+    def __call__(self, batch, *, whole):
+        kept = tuple(r for r in batch.records if not r.data.startswith(b"\xff"))
+        return self._deliver(replace(batch, records=kept), whole=whole)
 
 
 @pytest.mark.parametrize(
-    "make_consumer",
-    [
-        forgets_what_is_held,
-        commits_too_early,
-        takes_one_sink_for_all,
-        drops_what_cannot_be_decoded,
-    ],
+    "mistake", [ForgetsWhatIsHeld, CommitsTooEarly, CutsWhatIsHeld, LosesGarbage]
 )
-def test_consumer_with_a_mistake_is_found_out(make_consumer):
+def test_consumer_with_a_mistake_is_found_out(mistake):
+    def mistaken(*world, **how):
+        pipeline = consumer(*world, **how)
+        pipeline._deliver = mistake(pipeline._deliver, pipeline)
+        return pipeline
+
     with pytest.raises(AssertionError):
-        run_histories(range(300), make_consumer=make_consumer)
+        run_histories(range(300), make_consumer=mistaken)
