@@ -30,6 +30,7 @@ class SimulatedShard:
     id: str
     hashes: range
     first: int
+    opened_ms: int
     parents: tuple[str, ...] = ()
     last: int | None = None  # the sequence number that it was closed at
     closed_ms: int | None = None
@@ -112,12 +113,14 @@ class SimulatedKinesis:
         answered = {"HTTPHeaders": {"date": date}}
         return {"StreamDescriptionSummary": summary, "ResponseMetadata": answered}
 
-    def list_shards(self, *, StreamName=None, NextToken=None):  # noqa: N803 - boto3's names
+    def list_shards(self, *, StreamName=None, NextToken=None, ShardFilter=None):  # noqa: N803
         assert (StreamName is None) != (NextToken is None)
         self.expire()
-        left = [shard for shard in self.shards.values() if shard.id > (NextToken or "")]
+        after, is_filtered = NextToken or ("", ShardFilter is not None)
+        found = [shard for shard in self.shards.values() if not is_filtered or self._is_old(shard)]
+        left = [shard for shard in found if shard.id > after]
         page = left[: self._chance.randint(1, 4)]
-        more = {"NextToken": page[-1].id} if len(left) > len(page) else {}
+        more = {"NextToken": (page[-1].id, is_filtered)} if len(left) > len(page) else {}
         return {"Shards": [_listed(shard) for shard in page]} | more
 
     def get_shard_iterator(self, *, StreamName, ShardId, ShardIteratorType, **place):  # noqa: N803
@@ -174,6 +177,11 @@ class SimulatedKinesis:
             raise _refusal("ProvisionedThroughputExceededException")
         shard.reads.append(now)
 
+    def _is_old(self, shard):
+        """Whether it was open when the stream's oldest records came."""
+        horizon_ms = max(self._created_ms, self._clock.now_ms - RETENTION_HOURS * 3_600_000)
+        return shard.opened_ms <= horizon_ms and (shard.closed_ms or horizon_ms) >= horizon_ms
+
     def _shard(self, id):
         if id not in self.shards:
             raise _refusal("ResourceNotFoundException")
@@ -189,7 +197,8 @@ class SimulatedKinesis:
     def _add(self, hashes, *parents):
         id = f"shardId-{next(self._numbers):012d}"
         self.parents[id] = parents
-        self.shards[id] = SimulatedShard(id, hashes, self._next_sequence(), parents)
+        now_ms, first = self._clock.now_ms, self._next_sequence()
+        self.shards[id] = SimulatedShard(id, hashes, first, now_ms, parents)
 
     def _next_sequence(self):
         self._sequence += self._chance.randint(1, 3)
