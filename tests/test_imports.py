@@ -21,6 +21,7 @@ ROWS = (
         "line",
         "dead_letter",
         "notice",
+        "watch",
         "settings",
         "clients",
     },

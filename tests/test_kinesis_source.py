@@ -135,6 +135,20 @@ def test_expired_iterator_is_renewed_without_loss_or_repeat(pages_before):
     assert sequences(source(kinesis).batches({})) == [1, 2, 3]
 
 
+def test_page_that_comes_again_is_not_read_twice():
+    """The answer was lost on its way, or Kinesis gives it once more."""
+    kinesis = FakeKinesis(a=Shard(1, 2, 3))
+    original, pages = kinesis.get_records, []
+
+    def get_records(**request):
+        pages.append(original(**request))
+        return pages[0] if len(pages) == 2 else pages[-1]
+
+    kinesis.get_records = get_records
+
+    assert sequences(source(kinesis).batches({})) == [1, 2, 3]
+
+
 def test_expired_iterator_at_the_tip_does_not_move_the_start():
     """What came in the meantime would be skipped."""
     kinesis = FakeKinesis(a=Shard((1, NOON - timedelta(seconds=1))))
@@ -195,6 +209,17 @@ def test_lag_is_told_by_shard():
     assert reading.lag_ms == {"a": 1000}
     list(batches)
     assert reading.lag_ms == {"a": 0}
+
+
+def test_lag_grows_while_nobody_takes_what_was_read():
+    """A sink that is slow, or does not answer."""
+    now = 0.0
+    reading = source(FakeKinesis(a=Shard(1, 2, 3)), clock=lambda: now, limits=BatchLimits(1))
+    batches = reading.batches({})
+
+    next(batches)
+    now = 7.5
+    assert reading.lag_ms == {"a": 8000}
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,13 @@ __all__ = ["Start", "settle"]
 class Start(NamedTuple):
     """From where a run reads: after the progress of each shard, and else from a time on.
 
-    `told` has a line for people about each thing that was not as the last run left it.
+    `retention_ms` is for how long the stream keeps a record. `told` has a line for people about
+    each thing that was not as the last run left it.
     """
 
     progress: Mapping[str, str]
     start_ms: int
+    retention_ms: int
     told: tuple[str, ...]
 
 
@@ -48,7 +50,8 @@ def settle(source: Source, deliver: Deliverer, checkpoints: Checkpoints) -> Star
         beginning = _begin(name, stream, checkpoints, beginning, is_held=bool(held))
     for shard, through in held.items():
         checkpoints.commit(name, shard, through)
-    return Start(progress | held, beginning.start_ms, tuple(told))
+    retention_ms = stream.now_ms - stream.horizon_ms
+    return Start(progress | held, beginning.start_ms, retention_ms, tuple(told))
 
 
 def _held(

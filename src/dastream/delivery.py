@@ -37,8 +37,8 @@ EVENT_BYTES_MAX = 128 * 1024 * 1024
 class Delivery:
     """What became of the records through a position, all of which every sink holds.
 
-    `dropped` counts events by transform, `dead_letters` records by error. `seen_ms` has the last
-    arrival of each instance's records, before any transform.
+    `dropped` counts events by transform, `dead_letters` records by error. `arrival_ms` is that of
+    the last record, `seen_ms` that of each instance's last one, before any transform.
     """
 
     through: str
@@ -48,6 +48,7 @@ class Delivery:
     events_held: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
+    arrival_ms: int = 0
     seen_ms: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -167,6 +168,7 @@ class Deliverer:
             events_held=0 if is_new else len(events.events),
             dropped=part.dropped,
             dead_letters=Counter(type(letter.error).__name__ for letter in part.dead_letters),
+            arrival_ms=batch.records[-1].arrival_ms or 0,
             seen_ms=part.seen_ms,
         )
 

@@ -2,16 +2,17 @@
 
 What it holds to:
 
-1. A range is committed only after every sink's `deliver` returned.
-2. Every record is delivered, dropped by a named and counted transform, or a dead letter.
-3. A batch that was delivered but not committed when a run ended is formed again with the same
-   extent, so that its sinks find it and nothing is delivered twice.
+1. A run begins where all its sinks end, whatever became of the checkpoints.
+2. A range is committed only after every sink's `deliver` returned, and after the notice of a gap.
+3. Every record is delivered, dropped by a named and counted transform, or a dead letter.
+4. A batch that was half delivered when a run ended is formed again with the same extent, so that
+   its sinks find it and nothing is delivered twice.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from dastream import notice
@@ -25,13 +26,17 @@ from dastream.sources import Source
 
 __all__ = ["Counters", "Pipeline"]
 
+INSTANCES_MAX = 1000
+"""Instances whose last arrival is remembered; a cluster has 16 at most."""
+
 
 @dataclass
 class Counters:
     """What has been committed so far. `dropped` by transform, `dead_letters` by error.
 
     `events_held` are those that every sink held already from a run that did not commit them;
-    `gaps` counts the places where records expired before they were read.
+    `gaps` counts the places where records expired before they were read. `arrival_ms` is the last
+    arrival of any record, `seen_ms` that of each instance's.
     """
 
     records: int = 0
@@ -41,6 +46,8 @@ class Counters:
     gaps: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
+    arrival_ms: int = 0
+    seen_ms: Mapping[str, int] = field(default_factory=dict)
 
     def add(self, delivery: Delivery) -> None:
         """Count what was delivered and committed."""
@@ -51,12 +58,24 @@ class Counters:
         # New counters, not changed ones: a thread that shows progress may be reading the old.
         self.dropped = self.dropped + delivery.dropped
         self.dead_letters = self.dead_letters + delivery.dead_letters
+        self.arrival_ms = max(self.arrival_ms, delivery.arrival_ms)
+        self.seen_ms = _latest(self.seen_ms, delivery.seen_ms)
+
+
+def _latest(seen_ms: Mapping[str, int], now_seen_ms: Mapping[str, int]) -> Mapping[str, int]:
+    """The last arrivals of each instance; shards may tell them in any order."""
+    latest = {
+        instance: max(arrival_ms, seen_ms.get(instance, 0))
+        for instance, arrival_ms in now_seen_ms.items()
+    }
+    return dict(list((dict(seen_ms) | latest).items())[:INSTANCES_MAX])
 
 
 class Pipeline:
     """Moves one stream from a source into the sinks of a deliverer.
 
     `tell` is given a line for people when something about the stream is not as it should be.
+    `retention_ms` is for how long the stream keeps a record, None before `run` has asked.
     """
 
     def __init__(
@@ -68,6 +87,7 @@ class Pipeline:
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.counters = Counters()
+        self.retention_ms: int | None = None
         self._source = source
         self._deliver = deliver
         self._checkpoints = checkpoints
@@ -77,6 +97,7 @@ class Pipeline:
     def run(self) -> Counters:
         """Run until the source ends. Raises ServiceError, also if all records are refused."""
         start = settle(self._source, self._deliver, self._checkpoints)
+        self.retention_ms = start.retention_ms
         for line in start.told:
             self._tell(line)
         resumption = Resumption(self._deliver.extent)

@@ -13,7 +13,7 @@ import click
 
 from dastream.checkpoint import open_checkpoints
 from dastream.cli.app import DONE, NOT_CLEAN
-from dastream.cli.progress import show_progress
+from dastream.cli.progress import show_progress, tell_notice
 from dastream.cli.signals import stop_on_signals
 from dastream.clients import open_client
 from dastream.decode import Decoder
@@ -24,6 +24,7 @@ from dastream.settings import Settings, split_url
 from dastream.sinks import open_sink
 from dastream.sources import BatchLimits, open_source
 from dastream.transforms import open_transforms
+from dastream.watch import Watch
 
 __all__ = ["command", "open_kms_unwrap"]
 
@@ -81,6 +82,23 @@ Examples:
     show_default=True,
     help="Deliver a batch when its first record was read this long ago.",
 )
+@click.option(
+    "--silence-seconds-max",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    default=300.0,
+    show_default=True,
+    help="Tell of an instance, or a stream, of which nothing arrived for as long, heartbeats "
+    "included.",
+)
+@click.option(
+    "--lag-share-max",
+    type=click.FloatRange(min=0, max=1, min_open=True),
+    metavar="SHARE",
+    default=0.5,
+    show_default=True,
+    help="Tell when the run is further behind than this share of the stream's retention.",
+)
 def command(
     source_url: str,
     sink_urls: tuple[str, ...],
@@ -90,6 +108,8 @@ def command(
     resource_id: str | None,
     flush_bytes_max: int,
     flush_age_seconds_max: float,
+    silence_seconds_max: float,
+    lag_share_max: float,
 ) -> int:
     """Read a stream, decode it, and deliver each event once into a lake.
 
@@ -112,8 +132,13 @@ def command(
             sinks,
             resource_id=owner,
         )
-        pipeline = Pipeline(source, deliver, checkpoints)
-        with stop_on_signals(pipeline.stop), show_progress(pipeline, source, unwrap):
+        pipeline = Pipeline(source, deliver, checkpoints, tell=tell_notice)
+        watch = Watch(
+            silence_ms_max=silence_seconds_max * 1000,
+            lag_share_max=lag_share_max,
+            delivery_ms=flush_age_seconds_max * 1000,
+        )
+        with stop_on_signals(pipeline.stop), show_progress(pipeline, source, unwrap, watch):
             counters = pipeline.run()
     return NOT_CLEAN if counters.dead_letters else DONE
 

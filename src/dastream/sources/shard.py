@@ -50,12 +50,12 @@ class ShardReader:
 
     Kinesis keeps silent where records expired before they were read. So reading goes on at the
     last record that was read or committed, not after it: if it comes again, nothing is missing;
-    if a later one comes instead, there is a gap.
+    if a later one comes instead, there is a gap. No record is given twice.
 
-    `lag_ms` is how far the last page was behind the tip, `has_reached_tip` whether one ever was
-    at it, `is_ended` whether the shard is closed and read to its end. `due` is the time on
-    `clock`, in seconds, before which it is not to be read again: `poll_seconds` after
-    the last read, and longer each time that the service asks for patience.
+    `has_reached_tip` is whether a page ever was at the tip, `is_ended` whether the shard is closed
+    and read to its end; `gap_at_end` is what may be missing before that. `due` is the time on
+    `clock`, in seconds, before which it is not to be read again: `poll_seconds` after the last
+    read, and longer each time that the service asks for patience.
     """
 
     def __init__(
@@ -72,11 +72,10 @@ class ShardReader:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.batcher = batcher
-        self.lag_ms = 0
         self.has_reached_tip = False
         self.is_ended = False
         self.gap_at_end: Gap | None = None
-        self.due = 0.0
+        self.due = clock()
         self._client = client
         self._stream = stream
         self._shard = shard
@@ -87,8 +86,13 @@ class ShardReader:
         self._poll_seconds = poll_seconds
         self._clock = clock
         self._throttles = 0
+        self._lag_ms = 0
         self._is_joined = False
         self._iterator: str | None = self._new_iterator()
+
+    def lag_at(self, now: float) -> int:
+        """How far the last page was behind the tip, and for how long the next is overdue."""
+        return self._lag_ms + max(0, int(now - self.due)) * 1000
 
     def read(self) -> None:
         """Read one page. Raises SourceError, also if it was throttled too often in a row."""
@@ -99,14 +103,14 @@ class ShardReader:
         self._throttles = 0
         for item in page["Records"]:
             self._add(self._record(item))
-        self.lag_ms = page.get("MillisBehindLatest") or 0
+        self._lag_ms = page.get("MillisBehindLatest") or 0
         # A closed shard may say that it is at its tip before it says that it has ended. Its
         # children wait for the end, so for a closed shard only that counts.
-        self.has_reached_tip |= self.lag_ms == 0 and not self._shard.is_closed
+        self.has_reached_tip |= self._lag_ms == 0 and not self._shard.is_closed
         self._iterator = page.get("NextShardIterator")
         if self._iterator is None:
             self._end()
-        elif self._after and self.lag_ms > self._retention_ms - 2 * ITERATOR_AGE_MS_MAX:
+        elif self._after and self._lag_ms > self._retention_ms - 2 * ITERATOR_AGE_MS_MAX:
             self._hold_on(is_empty=not page["Records"])
 
     def _page(self) -> Mapping[str, Any] | None:
@@ -145,11 +149,12 @@ class ShardReader:
     def _add(self, record: Record) -> None:
         assert record.position is not None, "it was just given one"
         sequence, gap = record.position.sequence, None
-        if self._after is not None and not self._is_joined:
+        if self._after is not None:
             if is_reached(sequence, by=self._after):
-                self._is_joined = sequence == self._after
+                self._is_joined |= sequence == self._after
                 return
-            gap = self._gap(sequence, record.arrival_ms)
+            if not self._is_joined:
+                gap = self._gap(sequence, record.arrival_ms)
         self._is_joined = True
         self._after, self._after_arrival_ms = sequence, record.arrival_ms
         self.batcher.add(record, gap)
