@@ -30,7 +30,7 @@ class SimulatedShard:
     id: str
     hashes: range
     first: int
-    opened_ms: int
+    created_ms: int
     parents: tuple[str, ...] = ()
     last: int | None = None  # the sequence number that it was closed at
     closed_ms: int | None = None
@@ -116,9 +116,16 @@ class SimulatedKinesis:
     def list_shards(self, *, StreamName=None, NextToken=None, ShardFilter=None):  # noqa: N803
         assert (StreamName is None) != (NextToken is None)
         self.expire()
-        after, is_filtered = NextToken or ("", ShardFilter is not None)
-        found = [shard for shard in self.shards.values() if not is_filtered or self._is_old(shard)]
-        left = [shard for shard in found if shard.id > after]
+        if NextToken is None:
+            assert ShardFilter in (None, {"Type": "AT_TRIM_HORIZON"})
+            after, is_filtered = "", ShardFilter is not None
+        else:
+            after, is_filtered = NextToken
+        left = [
+            shard
+            for shard in self.shards.values()
+            if shard.id > after and (not is_filtered or self._was_open_at_horizon(shard))
+        ]
         page = left[: self._chance.randint(1, 4)]
         more = {"NextToken": (page[-1].id, is_filtered)} if len(left) > len(page) else {}
         return {"Shards": [_listed(shard) for shard in page]} | more
@@ -139,6 +146,10 @@ class SimulatedKinesis:
         shard = self._shard(name)
         self._hold_to_limit(shard)
         return self._page(shard, int(place))
+
+    def _was_open_at_horizon(self, shard):
+        horizon_ms = max(self._created_ms, self._clock.now_ms - RETENTION_HOURS * 3_600_000)
+        return shard.created_ms <= horizon_ms and (shard.closed_ms or horizon_ms) >= horizon_ms
 
     def _page(self, shard, place):
         left = [record for record in shard.records if record.sequence >= place]
@@ -177,11 +188,6 @@ class SimulatedKinesis:
             raise _refusal("ProvisionedThroughputExceededException")
         shard.reads.append(now)
 
-    def _is_old(self, shard):
-        """Whether it was open when the stream's oldest records came."""
-        horizon_ms = max(self._created_ms, self._clock.now_ms - RETENTION_HOURS * 3_600_000)
-        return shard.opened_ms <= horizon_ms and (shard.closed_ms or horizon_ms) >= horizon_ms
-
     def _shard(self, id):
         if id not in self.shards:
             raise _refusal("ResourceNotFoundException")
@@ -197,8 +203,9 @@ class SimulatedKinesis:
     def _add(self, hashes, *parents):
         id = f"shardId-{next(self._numbers):012d}"
         self.parents[id] = parents
-        now_ms, first = self._clock.now_ms, self._next_sequence()
-        self.shards[id] = SimulatedShard(id, hashes, first, now_ms, parents)
+        self.shards[id] = SimulatedShard(
+            id, hashes, self._next_sequence(), self._clock.now_ms, parents
+        )
 
     def _next_sequence(self):
         self._sequence += self._chance.randint(1, 3)
