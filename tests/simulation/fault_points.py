@@ -6,6 +6,10 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 
 from dastream.errors import KeyServiceError, ServiceError
 
+SUSPENSION_CHANCE = 0.002
+SUSPENSION_SECONDS = (70, 400, 4000, 100_000)
+"""For how long a machine may stand still: batches age, then iterators expire, then shards."""
+
 CALLS_MAX = 20_000
 """Calls of one run; whoever needs more goes on forever."""
 
@@ -59,10 +63,17 @@ class Outside:
     def call(self, point, operation, error):
         self._pass_on()
         self._strike(point, "before", error)
-        self._clock.advance(self._chance.uniform(0.0, 0.05))
+        self._clock.advance(self._duration_seconds())
         result = operation()
         self._strike(point, "after", error)
         return result
+
+    def _duration_seconds(self):
+        if self._chance.random() >= SUSPENSION_CHANCE:
+            return self._chance.uniform(0.0, 0.05)
+        seconds = self._chance.choice(SUSPENSION_SECONDS)
+        self.errors += seconds == max(SUSPENSION_SECONDS)  # a shard that is gone ends the run
+        return seconds
 
     def _strike(self, point, moment, error):
         self._calls += 1
