@@ -34,11 +34,15 @@ READING_WEIGHT = 0.1
 
 
 class Chances(NamedTuple):
-    """How likely a crash, an error and a stop are at each call that is not only reading."""
+    """How likely a crash, an error and a stop are at each call that is not only reading.
+
+    `late` is how likely a put is carried out later on, if the process ends at it.
+    """
 
     crash: float = 0.0
     error: float = 0.0
     stop: float = 0.0
+    late: float = 0.0
 
 
 class Outside:
@@ -68,6 +72,11 @@ class Outside:
         self._strike(point, "after", error)
         return result
 
+    def leave_under_way(self, operation):
+        """The process has ended; what it asked for may be done later, or never."""
+        if self._chance.random() < self._chances.late:
+            self._clock.at(self._clock.seconds + self._chance.uniform(0.0, 1.5), operation)
+
     def _duration_seconds(self):
         if self._chance.random() >= SUSPENSION_CHANCE:
             return self._chance.uniform(0.0, 0.05)
@@ -78,7 +87,7 @@ class Outside:
     def _strike(self, point, moment, error):
         self._calls += 1
         assert self._calls < CALLS_MAX, "goes on forever"
-        crash, failure, stop = self._chances
+        crash, failure, stop, _ = self._chances
         drawn = self._chance.random() / (READING_WEIGHT if point in READING else 1)
         if self._is_dead or drawn < crash:
             self._is_dead = True
@@ -116,10 +125,14 @@ class FaultyStorage:
         self._outside = outside
 
     def put_if_absent(self, key, data):
-        point = f"put {key.partition('/')[0]}"
-        return self._outside.call(
-            point, lambda: self._storage.put_if_absent(key, data), _service_error
-        )
+        def put():
+            return self._storage.put_if_absent(key, data)
+
+        try:
+            return self._outside.call(f"put {key.partition('/')[0]}", put, _service_error)
+        except CrashError:
+            self._outside.leave_under_way(put)
+            raise
 
     def get(self, key, bytes_max=None):
         return self._outside.call("get", lambda: self._storage.get(key, bytes_max), _service_error)
