@@ -28,12 +28,13 @@ class History:
     """`run` it, and everything that must hold has been looked at. Raises AssertionError.
 
     So many consumers run `at_once`, each made by `make_consumer`. `counts` is handed on from
-    history to history: what went wrong, where, and how runs ended. Unless `is_every_loss_told`,
+    history to history: what went wrong, where, and how runs ended. `late` is the share of puts at
+    which a process ended that are carried out later on. Unless `is_every_loss_told`,
     records of a shard of which nothing is committed may expire in silence.
     """
 
     def __init__(
-        self, seed, counts, *, at_once=1, make_consumer=consumer, is_every_loss_told=False
+        self, seed, counts, *, at_once=1, make_consumer=consumer, late=0.0, is_every_loss_told=False
     ):
         random.seed(seed)  # the source spreads its waits by the global one
         self.clock = VirtualClock()
@@ -47,6 +48,7 @@ class History:
         self._turns = Turns(chance)
         self._at_once = at_once
         self._make_consumer = make_consumer
+        self._late = late
         self._is_every_loss_told = is_every_loss_told
         self._accident = chance.choice([None, None, None, self._recreate, self.checkpoints.lose])
         self._pauses = chance.choice([QUICK, QUICK, SLOW])
@@ -113,6 +115,7 @@ class History:
             crash=self._chance.choice([0.0, 0.02, 0.1 / self._at_once**3]),
             error=self._chance.choice([0.0, 0.02, 0.1 / self._at_once**3]),
             stop=self._chance.choice([0.0, 0.0, 0.02]),
+            late=self._late,
         )
         self._run(chances)
 
