@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from dastream.clients import open_client
 from dastream.decode import Decoder
 from dastream.errors import DecryptError, KeyServiceError, RecordError, SinkError
 from dastream.event import Event
+from dastream.keys import CachingUnwrap, open_unwrap
 from dastream.record import (
     BatchName,
     DeadLetter,
@@ -18,10 +20,11 @@ from dastream.record import (
     digest,
     utc_day,
 )
-from dastream.sinks import Sink
-from dastream.transforms import NamedTransform, apply
+from dastream.settings import Settings
+from dastream.sinks import Sink, open_sink
+from dastream.transforms import NamedTransform, apply, open_transforms
 
-__all__ = ["Deliverer", "Delivery"]
+__all__ = ["Deliverer", "Delivery", "DeliveryPlan"]
 
 REFUSED_RECORDS_MAX = 100
 """Records in a row that do not decrypt, before a run stops: no accident does that."""
@@ -34,7 +37,8 @@ EVENT_BYTES_MAX = 128 * 1024 * 1024
 class Delivery:
     """What became of the records through a position, all of which every sink holds.
 
-    `dropped` counts events by transform, `dead_letters` records by error.
+    `dropped` counts events by transform, `dead_letters` records by error, `key_hits` and
+    `key_misses` the data keys that the cache had and that KMS was asked for.
     """
 
     through: str
@@ -43,13 +47,15 @@ class Delivery:
     events: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
+    key_hits: int = 0
+    key_misses: int = 0
 
 
 class Deliverer:
     """Brings batches of records through decode and transforms into sinks.
 
-    `resource_id` is the cluster or instance whose stream it is. A batch whose events come to
-    `event_bytes_max` is delivered in parts.
+    `resource_id` is the cluster or instance whose stream it is, `key_cache` the unwrap of
+    `decode` if it counts. A batch whose events come to `event_bytes_max` is delivered in parts.
     """
 
     def __init__(
@@ -59,12 +65,15 @@ class Deliverer:
         sinks: Sequence[Sink],
         *,
         resource_id: str,
+        key_cache: CachingUnwrap | None = None,
         event_bytes_max: int = EVENT_BYTES_MAX,
     ) -> None:
         self._decode = decode
         self._transforms = transforms
         self._sinks = sinks
         self._resource_id = resource_id
+        self._key_cache = key_cache
+        self._keys_told = 0, 0
         self._event_bytes_max = event_bytes_max
         self._refused_in_a_row = 0
 
@@ -93,6 +102,11 @@ class Deliverer:
                 hint="deliver to places that were filled together, or to new ones",
             )
         return extents.pop() if extents else None
+
+    def close(self) -> None:
+        """Close the sinks."""
+        for sink in self._sinks:
+            sink.close()
 
     def _part(
         self, batch: RecordBatch, *, whole: bool
@@ -148,6 +162,7 @@ class Deliverer:
         )
         for sink in self._sinks:
             sink.deliver(events)
+        hits, misses = self._keys_used()
         return Delivery(
             through=batch.through,
             records=events.records,
@@ -155,12 +170,46 @@ class Deliverer:
             events=len(events.events),
             dropped=part.dropped,
             dead_letters=Counter(type(letter.error).__name__ for letter in part.dead_letters),
+            key_hits=hits,
+            key_misses=misses,
         )
+
+    def _keys_used(self) -> tuple[int, int]:
+        """Hits and misses since this was asked last."""
+        if self._key_cache is None:
+            return 0, 0
+        before, self._keys_told = self._keys_told, (self._key_cache.hits, self._key_cache.misses)
+        return self._keys_told[0] - before[0], self._keys_told[1] - before[1]
 
     def _name(self, batch: RecordBatch) -> BatchName:
         arrival_ms = batch.records[0].arrival_ms
         assert arrival_ms is not None, "a stream's record has an arrival time"
         return BatchName(self._resource_id, utc_day(arrival_ms), batch.shard, batch.start)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPlan:
+    """What a deliverer is made from, in a form that can be handed to another process.
+
+    `resource_id` is the cluster or instance whose stream it is, `region` that of its KMS key,
+    None for the one that boto3 finds.
+    """
+
+    settings: Settings
+    sink_urls: Sequence[str]
+    resource_id: str
+    region: str | None = None
+
+    def open(self) -> Deliverer:
+        """A deliverer with sinks, transforms and a key cache of its own. Raises ConfigError."""
+        unwrap = open_unwrap(self.settings, open_client("kms", region=self.region))
+        return Deliverer(
+            Decoder.from_settings(self.settings, unwrap),
+            open_transforms(self.settings.transforms),
+            [open_sink(url) for url in self.sink_urls],
+            resource_id=self.resource_id,
+            key_cache=unwrap,
+        )
 
 
 @dataclass

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 import msgspec
 
-from dastream.keys import CachingUnwrap
 from dastream.pipeline import Pipeline
 from dastream.sources import Source
 
@@ -21,9 +20,9 @@ LOG_SECONDS = 30.0
 
 
 @contextmanager
-def show_progress(pipeline: Pipeline, source: Source, unwrap: CachingUnwrap) -> Iterator[None]:
+def show_progress(pipeline: Pipeline, source: Source) -> Iterator[None]:
     """Tell the counters on standard error while the block runs, and once more at its end."""
-    meter = _Meter(pipeline, source, unwrap)
+    meter = _Meter(pipeline, source)
     with tell_repeatedly(meter.words, meter.figures):
         yield
 
@@ -60,10 +59,9 @@ def _write(text: str) -> None:
 class _Meter:
     """Reads the counters of a run. Another thread writes them: a figure may be a batch old."""
 
-    def __init__(self, pipeline: Pipeline, source: Source, unwrap: CachingUnwrap) -> None:
+    def __init__(self, pipeline: Pipeline, source: Source) -> None:
         self._pipeline = pipeline
         self._source = source
-        self._unwrap = unwrap
         self._started = time.monotonic()
 
     def words(self) -> str:
@@ -94,8 +92,8 @@ class _Meter:
             "events": counters.events,
             "dropped": dict(counters.dropped),
             "deadLetters": dict(counters.dead_letters),
-            "keyHits": self._unwrap.hits,
-            "keyMisses": self._unwrap.misses,
+            "keyHits": counters.key_hits,
+            "keyMisses": counters.key_misses,
             "lagMs": dict(self._source.lag_ms),
         }
 
