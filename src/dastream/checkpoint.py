@@ -1,4 +1,8 @@
-"""Durable progress: through which position each shard of a stream has been delivered."""
+"""Durable progress: through which position each shard of a stream has been delivered.
+
+With it goes what was settled when the stream was first read: which stream of its name it is, and
+from when on its records are wanted.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,46 @@ import os
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote
 
 from dastream.errors import ConfigError, ServiceError
 from dastream.settings import split_url
 
-__all__ = ["Checkpoints", "MemoryCheckpoints", "SqliteCheckpoints", "open_checkpoints"]
+__all__ = [
+    "Beginning",
+    "Checkpoints",
+    "MemoryCheckpoints",
+    "SqliteCheckpoints",
+    "open_checkpoints",
+]
+
+
+class Beginning(NamedTuple):
+    """What is settled when a stream is first read, in milliseconds since 1970.
+
+    `created_ms` is the stream's creation, which tells it from a later one of the same name;
+    records that arrived from `start_ms` on are wanted, all of them for 0.
+    """
+
+    created_ms: int
+    start_ms: int
 
 
 class Checkpoints(Protocol):
-    """The contract of every checkpoint store. Only the pipeline commits."""
+    """The contract of every checkpoint store. Only the pipeline writes to it."""
+
+    def beginning(self, stream: str) -> Beginning | None:
+        """How the stream was begun, None if it never was."""
+        ...
+
+    def begin(self, stream: str, beginning: Beginning, *, aside: str) -> None:
+        """Store durably, and at once, how a stream is begun that has no progress yet.
+
+        Progress that is under its name is an earlier stream's: it is kept under `aside`, in
+        place of what may be there.
+        """
+        ...
 
     def progress(self, stream: str) -> Mapping[str, str]:
         """The committed sequence number of each shard that has one."""
@@ -44,13 +77,22 @@ class MemoryCheckpoints:
     """Progress that ends with the process, for looking at a stream."""
 
     def __init__(self) -> None:
-        self._through: dict[tuple[str, str], str] = {}
+        self._beginnings: dict[str, Beginning] = {}
+        self._progress: dict[str, dict[str, str]] = {}
+
+    def beginning(self, stream: str) -> Beginning | None:
+        return self._beginnings.get(stream)
+
+    def begin(self, stream: str, beginning: Beginning, *, aside: str) -> None:
+        self._beginnings[stream] = beginning
+        if earlier := self._progress.pop(stream, None):
+            self._progress[aside] = earlier
 
     def progress(self, stream: str) -> Mapping[str, str]:
-        return {shard: through for (of, shard), through in self._through.items() if of == stream}
+        return dict(self._progress.get(stream, {}))
 
     def commit(self, stream: str, shard: str, through: str) -> None:
-        self._through[stream, shard] = through
+        self._progress.setdefault(stream, {})[shard] = through
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -75,31 +117,50 @@ class SqliteCheckpoints:
             os.close(self._lock)
             raise _unusable(error) from error
 
+    def beginning(self, stream: str) -> Beginning | None:
+        rows = self._read("SELECT created_ms, start_ms FROM stream WHERE name = ?", stream)
+        return Beginning(*rows[0]) if rows else None
+
+    def begin(self, stream: str, beginning: Beginning, *, aside: str) -> None:
+        # What lies aside goes only if there is something to take its place.
+        make_room = (
+            "DELETE FROM checkpoint WHERE stream = ?"
+            " AND EXISTS (SELECT 1 FROM checkpoint WHERE stream = ?)"
+        )
+        self._write(
+            (make_room, (aside, stream)),
+            ("UPDATE checkpoint SET stream = ? WHERE stream = ?", (aside, stream)),
+            ("INSERT OR REPLACE INTO stream VALUES (?, ?, ?)", (stream, *beginning)),
+        )
+
     def progress(self, stream: str) -> Mapping[str, str]:
-        try:
-            rows = self._database.execute(
-                "SELECT shard, through FROM checkpoint WHERE stream = ?", (stream,)
-            )
-            return dict(rows.fetchall())
-        except sqlite3.Error as error:
-            raise _unusable(error) from error
+        return dict(self._read("SELECT shard, through FROM checkpoint WHERE stream = ?", stream))
 
     def commit(self, stream: str, shard: str, through: str) -> None:
-        try:
-            with self._database:
-                self._database.execute(
-                    "INSERT INTO checkpoint VALUES (?, ?, ?)"
-                    " ON CONFLICT (stream, shard) DO UPDATE SET through = excluded.through",
-                    (stream, shard, through),
-                )
-        except sqlite3.Error as error:
-            raise ServiceError(
-                f"state: cannot commit ({error})", hint="check the disk's free space"
-            ) from error
+        self._write(
+            ("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?)", (stream, shard, through))
+        )
 
     def close(self) -> None:
         self._database.close()
         os.close(self._lock)
+
+    def _read(self, query: str, stream: str) -> list[Any]:
+        try:
+            return self._database.execute(query, (stream,)).fetchall()
+        except sqlite3.Error as error:
+            raise _unusable(error) from error
+
+    def _write(self, *statements: tuple[str, tuple[object, ...]]) -> None:
+        """Run statements in one transaction."""
+        try:
+            with self._database:
+                for statement, values in statements:
+                    self._database.execute(statement, values)
+        except sqlite3.Error as error:
+            raise ServiceError(
+                f"state: cannot commit ({error})", hint="check the disk's free space"
+            ) from error
 
 
 def _unusable(error: Exception) -> ConfigError:
@@ -118,6 +179,10 @@ def _open_database(path: Path) -> sqlite3.Connection:
         database.execute(
             "CREATE TABLE IF NOT EXISTS checkpoint (stream TEXT, shard TEXT,"
             " through TEXT NOT NULL, PRIMARY KEY (stream, shard))"
+        )
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS stream (name TEXT PRIMARY KEY,"
+            " created_ms INTEGER NOT NULL, start_ms INTEGER NOT NULL)"
         )
     except BaseException:
         database.close()
