@@ -36,6 +36,10 @@ _processes = multiprocessing.get_context("spawn")
 OpenDeliverer = Callable[[], Deliverer]
 
 
+class _DiedError(Exception):
+    """The process at the other end of the pipe is no more."""
+
+
 class Worker:
     """A deliverer in a process of its own; what it raises is raised here.
 
@@ -53,12 +57,12 @@ class Worker:
         rest: RecordBatch | None = batch
         for _ in range(DEATHS_MAX):
             try:
-                self._connection.send((rest, whole))
+                self._give(rest, whole=whole)
                 while rest is not None:
                     delivery = self._answer()
                     yield delivery
                     _, rest = rest.split(delivery.through)
-            except (EOFError, ConnectionError):
+            except _DiedError:
                 self._replace()
             else:
                 return
@@ -73,8 +77,17 @@ class Worker:
         self._is_closed = True
         self._end()
 
+    def _give(self, batch: RecordBatch | None, *, whole: bool) -> None:
+        try:
+            self._connection.send((batch, whole))
+        except OSError:
+            raise _DiedError from None
+
     def _answer(self) -> Delivery:
-        answer: Delivery | Exception = self._connection.recv()
+        try:
+            answer: Delivery | Exception = self._connection.recv()
+        except (EOFError, OSError):
+            raise _DiedError from None
         if isinstance(answer, Exception):
             raise answer
         return answer
