@@ -1,6 +1,5 @@
 """`dastream run --workers`: several processes, one run."""
 
-import json
 import multiprocessing
 import os
 import random
@@ -8,17 +7,17 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from test_run import expected, last_counters, statements, wait_until
 
 from dastream.checkpoint import SqliteCheckpoints
 from dastream.cli.app import run_app
 from dastream.record import SHARD_END
 from dastream.storage import open_storage
-from support import CONTEXT, STREAM, entry, gunzip_lines, sealed
+from support import CONTEXT, STREAM, entry, sealed
 
 SHARDS = 4
 STATEMENTS = range(400)
@@ -63,22 +62,6 @@ def lake(tmp_path):
 def arguments(tmp_path, lake):
     state = f"sqlite://{tmp_path}/state.sqlite"
     return ["run", "--source", f"kinesis://{STREAM}", "--sink", lake, "--state", state]
-
-
-def statements(url):
-    storage = open_storage(url)
-    lines = [
-        line for item in storage.list("events/") for line in gunzip_lines(storage.get(item.key))
-    ]
-    return Counter(json.loads(line)["commandText"] for line in lines)
-
-
-def expected(numbers):
-    return Counter(f"SELECT {number}" for number in numbers)
-
-
-def last_counters(err):
-    return json.loads(err.splitlines()[-1])
 
 
 def test_shards_are_delivered_by_several_processes(stream, lake, arguments, capsys):
@@ -206,13 +189,6 @@ def running(arguments):
     ) as process:
         yield process
         process.kill()
-
-
-def wait_until(condition, seconds_max=20):
-    deadline = time.monotonic() + seconds_max
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def session_of(process):

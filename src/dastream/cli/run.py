@@ -53,8 +53,8 @@ Examples:
 @click.option(
     "--state",
     metavar="URL",
-    help="sqlite:///FILE; by default one for this stream and these sinks in "
-    "~/.local/state/dastream (or below XDG_STATE_HOME).",
+    help="sqlite:///FILE or dynamodb://TABLE[?region=R]; by default a file for this stream and "
+    "these sinks in ~/.local/state/dastream (or below XDG_STATE_HOME).",
 )
 @click.option("--once", is_flag=True, help="End when every shard has been read to its tip.")
 @click.option(
