@@ -82,7 +82,7 @@ class _DeadlySink(LakeSink):
         self._spared -= 1
         if self._spared < 0:
             self._die()
-        super().deliver(batch)
+        return super().deliver(batch)
 
     def _die(self):
         deaths = self._deaths.read_text() if self._deaths.exists() else ""

@@ -52,11 +52,13 @@ def stream():
     return records
 
 
-def pipeline(source, sinks, checkpoints=None, *, unwrap=unwrap, transforms=DEFAULT, **settings):
+def pipeline(
+    source, sinks, checkpoints=None, *, unwrap=unwrap, transforms=DEFAULT, tell=print, **settings
+):
     if not hasattr(source, "batches"):
         source = MemorySource(STREAM, source)
     deliver = Deliverer(Decoder(unwrap), transforms, sinks, resource_id=CLUSTER, **settings)
-    return Pipeline(source, deliver, checkpoints or MemoryCheckpoints())
+    return Pipeline(source, deliver, checkpoints or MemoryCheckpoints(), tell=tell)
 
 
 def statements(storage):

@@ -13,14 +13,26 @@ import dastream
 PACKAGE = Path(dastream.__file__).parent
 
 ROWS = (
-    {"errors", "surrogates", "record", "event", "line", "dead_letter", "settings", "clients"},
+    {
+        "errors",
+        "surrogates",
+        "record",
+        "event",
+        "line",
+        "dead_letter",
+        "notice",
+        "watch",
+        "settings",
+        "clients",
+    },
     {"format"},
     {"keys"},
     {"decode", "transforms", "detect"},
     {"storage", "checkpoint"},
     {"sources", "sinks"},
+    {"holdings"},
     {"delivery", "resumption", "lanes"},
-    {"workers"},
+    {"beginning", "workers"},
     {"pipeline", "lake", "testing"},
     {"activity", "aws"},
     {"local"},

@@ -10,7 +10,8 @@ from dastream import dead_letter, line
 from dastream.errors import ConfigError, EnvelopeError, SinkError
 from dastream.event import Event, Origin
 from dastream.format.engines import ENGINES
-from dastream.record import BatchName, DeadLetter, EventBatch, digest
+from dastream.notice import Notice
+from dastream.record import BatchName, DeadLetter, EventBatch, Extent, digest
 from dastream.sinks import jsonl, open_sink
 from dastream.sinks.jsonl import RECEIPT_BYTES_MAX, Receipt
 from dastream.sinks.lake import LakeSink
@@ -35,6 +36,7 @@ BATCH = EventBatch(
     dropped=Counter(heartbeats=3),
     dead_letters=(DEAD_LETTER,),
 )
+WHOLE = Extent("2", is_whole=True)
 RECEIPT = Receipt(
     start="after-0",
     through="2",
@@ -90,7 +92,7 @@ def test_nothing_is_held_before_the_first_delivery(sink):
 def test_delivered_batch_is_held_to_its_end(sink, batch):
     sink.deliver(batch)
 
-    assert sink.extent(NAME) == "2"
+    assert sink.extent(NAME) == WHOLE
 
 
 def test_every_part_of_the_name_tells_batches_apart(sink):
@@ -101,17 +103,73 @@ def test_every_part_of_the_name_tells_batches_apart(sink):
 
 
 def test_same_batch_again_changes_nothing(sink):
+    assert sink.deliver(BATCH) is True
+    assert sink.deliver(BATCH) is False
+
+    assert sink.extent(NAME) == WHOLE
+
+
+def test_names_are_those_of_the_batches_of_the_day(sink):
+    others = [
+        NAME._replace(shard="shardId-000000000001"),
+        NAME._replace(start=f"after-{'9' * 56}"),
+        NAME._replace(day="2026-11-24"),
+        NAME._replace(resource_id="cluster-OTHER"),
+    ]
+    for name in (NAME, *others):
+        sink.deliver(changed(name=name))
+
+    assert set(sink.names(CLUSTER, DAY)) == {NAME, *others[:2]}
+    assert set(sink.names("cluster-OTHER", DAY)) == {others[3]}
+    assert list(sink.names(CLUSTER, "2026-11-25")) == []
+
+
+def test_notice_may_be_given_again(sink):
+    notice = Notice("gap-1", "something is missing", {"shardId": SHARD, "arrival": None})
+    sink.notify(CLUSTER, notice)
+    sink.notify(CLUSTER, notice)
+
+    assert list(sink.names(CLUSTER, DAY)) == []
+
+
+@pytest.mark.parametrize("lost", [EVENTS_KEY, DEAD_LETTERS_KEY])
+def test_batch_of_which_one_object_is_missing_is_not_whole_until_it_is_delivered_again(lost):
+    sink = LakeSink(storage := MemoryStorage())
     sink.deliver(BATCH)
-    sink.deliver(BATCH)
+    del storage.objects[lost]
 
-    assert sink.extent(NAME) == "2"
+    assert sink.extent(NAME) == Extent("2", is_whole=False)
+    assert set(sink.names(CLUSTER, DAY)) == {NAME}
+    assert sink.deliver(BATCH) is True
+    assert sink.extent(NAME) == WHOLE
 
 
-def test_second_delivery_completes_what_a_crash_left_out(sink):
-    sink.deliver(changed(events=()))
-    sink.deliver(BATCH)
+def test_notice_lies_in_the_lake_as_one_json_object():
+    sink = LakeSink(storage := MemoryStorage())
+    sink.notify(CLUSTER, Notice("gap-1", "something is missing", {"shardId": SHARD, "to": None}))
 
-    assert sink.extent(NAME) == "2"
+    ((key, data),) = storage.objects.items()
+    assert key == f"_dastream/notices/cluster={CLUSTER}/gap-1.json"
+    assert json.loads(data) == {
+        "notice": "gap",
+        "text": "something is missing",
+        "shardId": SHARD,
+        "to": None,
+    }
+
+
+def test_what_dastream_did_not_name_is_no_batch():
+    sink = LakeSink(storage := MemoryStorage())
+    folder = EVENTS_KEY.rpartition("/")[0]
+    for name in (
+        "x",
+        "after-1.jsonl.gz",
+        f"{SHARD}-after-x.jsonl.gz",
+        f"{SHARD}-after-1.jsonl.gz.1",
+    ):
+        storage.put_if_absent(f"{folder}/{name}", b"")
+
+    assert list(sink.names(CLUSTER, DAY)) == []
 
 
 @pytest.mark.parametrize(
@@ -129,14 +187,14 @@ def test_other_records_under_the_name_stop_with_a_sink_error(sink, other):
     with pytest.raises(SinkError, match="other records"):
         sink.deliver(other)
 
-    assert sink.extent(NAME) == "2"
+    assert sink.extent(NAME) == WHOLE
 
 
 def test_batch_of_which_nothing_is_left_is_taken(sink):
     sink.deliver(changed(events=(), dead_letters=()))
     sink.deliver(changed(events=(), dead_letters=()))
 
-    assert sink.extent(NAME) in {None, "2"}
+    assert sink.extent(NAME) in {None, WHOLE}
 
 
 def test_memory_sink_shows_the_events_in_their_order():

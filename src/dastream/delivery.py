@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from dastream import holdings
 from dastream.clients import open_client
 from dastream.decode import Decoder
-from dastream.errors import DecryptError, KeyServiceError, RecordError, SinkError
+from dastream.errors import DecryptError, KeyServiceError, RecordError
 from dastream.event import Event
 from dastream.keys import CachingUnwrap, open_unwrap
+from dastream.notice import Notice
 from dastream.record import (
     BatchName,
     DeadLetter,
@@ -22,6 +24,7 @@ from dastream.record import (
 )
 from dastream.settings import Settings
 from dastream.sinks import Sink, open_sink
+from dastream.sources import StreamDescription
 from dastream.transforms import NamedTransform, apply, open_transforms
 
 __all__ = ["Deliverer", "Delivery", "DeliveryPlan"]
@@ -38,17 +41,21 @@ class Delivery:
     """What became of the records through a position, all of which every sink holds.
 
     `dropped` counts events by transform, `dead_letters` records by error, `key_hits` and
-    `key_misses` the data keys that the cache had and that KMS was asked for.
+    `key_misses` the data keys that the cache had and that KMS was asked for. `arrival_ms` is that
+    of the last record, `seen_ms` that of each instance's last one, before any transform.
     """
 
     through: str
     records: int = 0
     record_bytes: int = 0
     events: int = 0
+    events_held: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
     key_hits: int = 0
     key_misses: int = 0
+    arrival_ms: int = 0
+    seen_ms: Mapping[str, int] = field(default_factory=dict)
 
 
 class Deliverer:
@@ -91,17 +98,20 @@ class Deliverer:
                 yield Delivery(batch.through)
 
     def extent(self, batch: RecordBatch) -> str | None:
-        """How far the sinks hold the batch that starts where this one does."""
+        """How far the sinks hold the batch that starts where this one does. Raises SinkError."""
         if not batch.records:
             return None
-        name = self._name(batch)
-        extents = {sink.extent(name) for sink in self._sinks} - {None}
-        if len(extents) > 1:
-            raise SinkError(
-                "sink: the sinks hold different batches under one name",
-                hint="deliver to places that were filled together, or to new ones",
-            )
-        return extents.pop() if extents else None
+        extent = holdings.extent(self._sinks, self._name(batch))
+        return extent.through if extent else None
+
+    def held(self, stream: StreamDescription, shards: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """How far the sinks hold some shards. Raises SinkError."""
+        return holdings.progress(self._sinks, self._resource_id, stream, shards)
+
+    def notify(self, notice: Notice) -> None:
+        """Bring a notice into every sink. Raises SinkError."""
+        for sink in self._sinks:
+            sink.notify(self._resource_id, notice)
 
     def close(self) -> None:
         """Close the sinks."""
@@ -127,7 +137,9 @@ class Deliverer:
     def _add(self, record: Record, part: _Part) -> None:
         dropped: Counter[str] = Counter()
         try:
-            events = apply(self._transforms, self._decoded(record), dropped)
+            decoded = self._decoded(record)
+            part.see(record, decoded)
+            events = apply(self._transforms, decoded, dropped)
         except RecordError as error:
             part.dead_letters.append(DeadLetter(record, _bare(error)))
             return
@@ -160,18 +172,21 @@ class Deliverer:
             dropped=part.dropped,
             dead_letters=tuple(part.dead_letters),
         )
-        for sink in self._sinks:
-            sink.deliver(events)
+        stored = [sink.deliver(events) for sink in self._sinks]
+        is_new = any(stored)
         hits, misses = self._keys_used()
         return Delivery(
             through=batch.through,
             records=events.records,
             record_bytes=sum(len(record.data) for record in batch.records),
-            events=len(events.events),
+            events=len(events.events) if is_new else 0,
+            events_held=0 if is_new else len(events.events),
             dropped=part.dropped,
             dead_letters=Counter(type(letter.error).__name__ for letter in part.dead_letters),
             key_hits=hits,
             key_misses=misses,
+            arrival_ms=batch.records[-1].arrival_ms or 0,
+            seen_ms=part.seen_ms,
         )
 
     def _keys_used(self) -> tuple[int, int]:
@@ -220,6 +235,15 @@ class _Part:
     event_bytes: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    seen_ms: dict[str, int] = field(default_factory=dict)
+
+    def see(self, record: Record, events: Iterable[Event]) -> None:
+        """Note that an instance was heard of, also by a heartbeat."""
+        assert record.arrival_ms is not None, "a stream's record has an arrival time"
+        for event in events:
+            if event.origin.instance_id is not None:
+                self.seen_ms[event.origin.instance_id] = record.arrival_ms
+                return  # the events of one record are of one instance
 
 
 def _bare(error: RecordError) -> RecordError:

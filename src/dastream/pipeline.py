@@ -12,45 +12,71 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
+from dastream import notice
+from dastream.beginning import settle
 from dastream.checkpoint import Checkpoints
 from dastream.delivery import Deliverer, Delivery
 from dastream.errors import SinkError
 from dastream.lanes import Lanes, Move
-from dastream.record import RecordBatch
+from dastream.record import Gap, RecordBatch
 from dastream.resumption import Resumption
 from dastream.sources import Source
 
 __all__ = ["Counters", "Pipeline"]
 
+INSTANCES_MAX = 1000
+"""Instances whose last arrival is remembered; a cluster has 16 at most."""
+
 
 @dataclass
 class Counters:
-    """What has been committed so far. `dropped` by transform, `dead_letters` by error."""
+    """What has been committed so far. `dropped` by transform, `dead_letters` by error.
+
+    `events_held` are those that every sink held already from a run that did not commit them;
+    `gaps` counts the places where records expired before they were read. `arrival_ms` is the last
+    arrival of any record, `seen_ms` that of each instance's.
+    """
 
     records: int = 0
     record_bytes: int = 0
     events: int = 0
+    events_held: int = 0
+    gaps: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
     key_hits: int = 0
     key_misses: int = 0
+    arrival_ms: int = 0
+    seen_ms: Mapping[str, int] = field(default_factory=dict)
 
     def add(self, delivery: Delivery) -> None:
         """Count what was delivered and committed."""
         self.records += delivery.records
         self.record_bytes += delivery.record_bytes
         self.events += delivery.events
+        self.events_held += delivery.events_held
         # New counters, not changed ones: a thread that shows progress may be reading the old.
         self.dropped = self.dropped + delivery.dropped
         self.dead_letters = self.dead_letters + delivery.dead_letters
         self.key_hits += delivery.key_hits
         self.key_misses += delivery.key_misses
+        self.arrival_ms = max(self.arrival_ms, delivery.arrival_ms)
+        self.seen_ms = _latest(self.seen_ms, delivery.seen_ms)
+
+
+def _latest(seen_ms: Mapping[str, int], now_seen_ms: Mapping[str, int]) -> Mapping[str, int]:
+    """The last arrivals of each instance; shards may tell them in any order."""
+    latest = {
+        instance: max(arrival_ms, seen_ms.get(instance, 0))
+        for instance, arrival_ms in now_seen_ms.items()
+    }
+    return dict(list((dict(seen_ms) | latest).items())[:INSTANCES_MAX])
 
 
 class Deliver(Protocol):
@@ -65,6 +91,8 @@ class Pipeline:
     """Moves one stream from a source into the sinks of a deliverer.
 
     With `workers` these deliver, several shards at a time, and `deliver` tells what is held.
+    `tell` is given a line for people when something about the stream is not as it should be.
+    `retention_ms` is for how long the stream keeps a record, None before `run` has asked.
     """
 
     def __init__(
@@ -74,22 +102,30 @@ class Pipeline:
         checkpoints: Checkpoints,
         *,
         workers: Sequence[Deliver] = (),
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.counters = Counters()
+        self.retention_ms: int | None = None
         self._source = source
         self._deliver = deliver
         self._checkpoints = checkpoints
         self._workers = workers
         self._committing = threading.Lock()
+        self._tell = tell
         self._is_stopped = False
 
     def run(self) -> Counters:
         """Run until the source ends. Raises ServiceError, also if all records are refused."""
-        progress = self._checkpoints.progress(self._source.stream)
+        start = settle(self._source, self._deliver, self._checkpoints)
+        self.retention_ms = start.retention_ms
+        for line in start.told:
+            self._tell(line)
         resumption = Resumption(self._deliver.extent)
         with self._lanes() as move:
-            for read in self._source.batches(progress):
+            for read in self._source.batches(start.progress, start.start_ms):
                 for batch, is_held in resumption(read):
+                    if batch.gap is not None:
+                        self._report(batch.gap)
                     move(batch, is_held)
         if resumption.is_waiting and not self._is_stopped:
             raise SinkError(
@@ -115,3 +151,10 @@ class Pipeline:
             with self._committing:
                 self._checkpoints.commit(batch.stream, batch.shard, delivery.through)
                 self.counters.add(delivery)
+
+    def _report(self, gap: Gap) -> None:
+        """Tell of a gap, durably before a checkpoint passes it."""
+        told = notice.gap(self._source.stream, gap)
+        self._deliver.notify(told)
+        self._tell(told.text)
+        self.counters.gaps += 1

@@ -13,7 +13,7 @@ import click
 
 from dastream.checkpoint import open_checkpoints
 from dastream.cli.app import DONE, NOT_CLEAN
-from dastream.cli.progress import show_progress
+from dastream.cli.progress import show_progress, tell_notice
 from dastream.cli.signals import stop_on_signals
 from dastream.clients import open_client
 from dastream.delivery import DeliveryPlan
@@ -21,6 +21,7 @@ from dastream.keys import CachingUnwrap, open_unwrap, owner_of
 from dastream.pipeline import Pipeline
 from dastream.settings import Settings, split_url
 from dastream.sources import BatchLimits, open_source
+from dastream.watch import Watch
 from dastream.workers import Worker
 
 __all__ = ["command", "open_kms_unwrap"]
@@ -87,6 +88,23 @@ Examples:
     show_default=True,
     help="Deliver a batch when its first record was read this long ago.",
 )
+@click.option(
+    "--silence-seconds-max",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    default=300.0,
+    show_default=True,
+    help="Tell of an instance, or a stream, of which nothing arrived for as long, heartbeats "
+    "included.",
+)
+@click.option(
+    "--lag-share-max",
+    type=click.FloatRange(min=0, max=1, min_open=True),
+    metavar="SHARE",
+    default=0.5,
+    show_default=True,
+    help="Tell when the run is further behind than this share of the stream's retention.",
+)
 def command(
     source_url: str,
     sink_urls: tuple[str, ...],
@@ -97,6 +115,8 @@ def command(
     resource_id: str | None,
     flush_bytes_max: int,
     flush_age_seconds_max: float,
+    silence_seconds_max: float,
+    lag_share_max: float,
 ) -> int:
     """Read a stream, decode it, and deliver each event once into a lake.
 
@@ -117,8 +137,13 @@ def command(
             parts.enter_context(closing(Worker(plan.open)))
             for _ in range(workers if workers > 1 else 0)
         ]
-        pipeline = Pipeline(source, deliver, checkpoints, workers=processes)
-        with stop_on_signals(pipeline.stop), show_progress(pipeline, source):
+        pipeline = Pipeline(source, deliver, checkpoints, workers=processes, tell=tell_notice)
+        watch = Watch(
+            silence_ms_max=silence_seconds_max * 1000,
+            lag_share_max=lag_share_max,
+            delivery_ms=flush_age_seconds_max * 1000,
+        )
+        with stop_on_signals(pipeline.stop), show_progress(pipeline, source, watch):
             counters = pipeline.run()
     return NOT_CLEAN if counters.dead_letters else DONE
 

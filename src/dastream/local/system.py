@@ -244,12 +244,10 @@ class _Host:
         )
 
     def _checkpoints(self, stream: str) -> Checkpoints:
-        """Progress as durable as the stream, and only of this one: names are taken again."""
+        """Progress as durable as the stream."""
         if self._directory is None:
             return MemoryCheckpoints()
-        answer = self._client("kinesis").describe_stream_summary(StreamName=stream)
-        created = answer["StreamDescriptionSummary"]["StreamCreationTimestamp"]
-        return SqliteCheckpoints(self._directory / f"consumer-{created.timestamp():.0f}.sqlite")
+        return SqliteCheckpoints(self._directory / f"{stream}.sqlite")
 
     @cached_property
     def _handler(self) -> Callable[[dict[str, Any], object], dict[str, Any]]:

@@ -6,11 +6,14 @@ and either object may be the only one: the first of the two fixes how far the ba
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from urllib.parse import parse_qs
 
 from dastream import dead_letter, line
 from dastream.errors import ConfigError, ServiceError, SinkError
-from dastream.record import BatchName, EventBatch
+from dastream.notice import Notice, write
+from dastream.record import BatchName, EventBatch, Extent
 from dastream.settings import split_url
 from dastream.sinks import jsonl
 from dastream.storage import Storage, open_storage
@@ -18,6 +21,7 @@ from dastream.storage import Storage, open_storage
 __all__ = ["LakeSink", "open"]
 
 _KINDS = ("dead-letter", "events")
+_NAME = re.compile(r"(?P<shard>.+)-(?P<start>after-\d+)\.jsonl\.gz", re.ASCII)
 
 
 def open(url: str) -> LakeSink:
@@ -35,15 +39,25 @@ class LakeSink:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def extent(self, name: BatchName) -> str | None:
-        """Read from the receipt of whichever object of the batch is there."""
+    def names(self, resource_id: str, day: str) -> Iterator[BatchName]:
+        """Listed, object by object; one batch may come twice."""
         for kind in _KINDS:
-            receipt = self._receipt(_key(kind, name))
+            folder = _folder(kind, resource_id, day)
+            for key in self._keys(f"{folder}/"):
+                if name := _NAME.fullmatch(key.removeprefix(f"{folder}/")):
+                    yield BatchName(resource_id, day, name["shard"], name["start"])
+
+    def extent(self, name: BatchName) -> Extent | None:
+        """Read from the receipts of the batch's objects, which tell if there should be another."""
+        receipts = {kind: self._receipt(_key(kind, name)) for kind in _KINDS}
+        for receipt in receipts.values():
             if receipt is not None:
-                return receipt.through
+                lacks_letters = receipt.dead_letters and receipts["dead-letter"] is None
+                lacks_events = receipt.events and receipts["events"] is None
+                return Extent(receipt.through, is_whole=not (lacks_letters or lacks_events))
         return None
 
-    def deliver(self, batch: EventBatch) -> None:
+    def deliver(self, batch: EventBatch) -> bool:
         """Put both objects if they are absent, and make sure that what is there is this batch."""
         receipt = jsonl.Receipt(
             start=batch.name.start,
@@ -54,22 +68,26 @@ class LakeSink:
             dropped=dict(batch.dropped),
             dead_letters=len(batch.dead_letters),
         )
+        is_new = False
         if batch.dead_letters:
             data = jsonl.pack(map(dead_letter.write, batch.dead_letters), receipt)
-            self._put(_key("dead-letter", batch.name), data, receipt)
+            is_new |= self._put(_key("dead-letter", batch.name), data, receipt)
         if batch.events:
             data = jsonl.pack(line.write_all(batch.events), receipt)
-            self._put(_key("events", batch.name), data, receipt)
+            is_new |= self._put(_key("events", batch.name), data, receipt)
+        return is_new
+
+    def notify(self, resource_id: str, notice: Notice) -> None:
+        """Put it beside the events, where no reader of events looks."""
+        key = f"_dastream/notices/cluster={resource_id}/{notice.name}.json"
+        self._put_if_absent(key, write(notice))
 
     def close(self) -> None:
         """Nothing is open between batches."""
 
-    def _put(self, key: str, data: bytes, receipt: jsonl.Receipt) -> None:
-        try:
-            if self._storage.put_if_absent(key, data):
-                return
-        except ServiceError as error:
-            raise SinkError(str(error), hint=error.hint) from error
+    def _put(self, key: str, data: bytes, receipt: jsonl.Receipt) -> bool:
+        if self._put_if_absent(key, data):
+            return True
         held = self._receipt(key)
         if held is None or (held.through, held.digest) != (receipt.through, receipt.digest):
             raise SinkError(
@@ -77,6 +95,20 @@ class LakeSink:
                 hint="the stream was recreated, or another consumer writes here: "
                 "deliver to another place",
             )
+        return False
+
+    def _put_if_absent(self, key: str, data: bytes) -> bool:
+        try:
+            return self._storage.put_if_absent(key, data)
+        except ServiceError as error:
+            raise SinkError(str(error), hint=error.hint) from error
+
+    def _keys(self, prefix: str) -> Iterator[str]:
+        try:
+            for item in self._storage.list(prefix):
+                yield item.key
+        except ServiceError as error:
+            raise SinkError(str(error), hint=error.hint) from error
 
     def _receipt(self, key: str) -> jsonl.Receipt | None:
         try:
@@ -91,5 +123,10 @@ class LakeSink:
         return receipt
 
 
+def _folder(kind: str, resource_id: str, day: str) -> str:
+    return f"{kind}/cluster={resource_id}/day={day}"
+
+
 def _key(kind: str, name: BatchName) -> str:
-    return f"{kind}/cluster={name.resource_id}/day={name.day}/{name.shard}-{name.start}.jsonl.gz"
+    folder = _folder(kind, name.resource_id, name.day)
+    return f"{folder}/{name.shard}-{name.start}.jsonl.gz"

@@ -1,17 +1,29 @@
-"""The shards of a Kinesis stream, and whether progress is of this very stream."""
+"""A Kinesis stream and its shards, as Kinesis tells them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 from dastream.clients import CallError, call
 from dastream.errors import SourceError
-from dastream.record import SHARD_END
 
-__all__ = ["ListedShard", "check_progress", "list_shards", "recreated_error", "source_error"]
+__all__ = ["ListedShard", "StreamSummary", "list_shards", "source_error", "summarize"]
 
 _PARENTS = ("ParentShardId", "AdjacentParentShardId")
+
+
+class StreamSummary(NamedTuple):
+    """A stream as DescribeStreamSummary tells it, and the time at which it did.
+
+    All in milliseconds; `now_ms` is Kinesis' own clock, to the second and never ahead of it.
+    """
+
+    created_ms: int
+    retention_ms: int
+    now_ms: int
 
 
 class ListedShard(NamedTuple):
@@ -26,6 +38,25 @@ class ListedShard(NamedTuple):
     parents: frozenset[str]
     first: str
     is_closed: bool
+
+
+def summarize(client: Any, stream: str) -> StreamSummary:
+    """What the stream is. Raises SourceError."""
+    try:
+        answer = call(client.describe_stream_summary, StreamName=stream)
+    except CallError as error:
+        raise source_error(stream, error) from None
+    summary = answer["StreamDescriptionSummary"]
+    answered = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    return StreamSummary(
+        created_ms=_milliseconds(summary["StreamCreationTimestamp"]),
+        retention_ms=summary["RetentionPeriodHours"] * 3_600_000,
+        now_ms=_milliseconds(answered),
+    )
+
+
+def _milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
 
 
 def list_shards(client: Any, stream: str) -> dict[str, ListedShard]:
@@ -49,31 +80,6 @@ def _listed(item: Mapping[str, Any]) -> ListedShard:
         parents=frozenset(item[name] for name in _PARENTS if item.get(name)),
         first=extent["StartingSequenceNumber"],
         is_closed=extent.get("EndingSequenceNumber") is not None,
-    )
-
-
-def check_progress(shards: Mapping[str, ListedShard], progress: Mapping[str, str]) -> None:
-    """Raise SourceError for progress that an earlier stream of the same name left.
-
-    Its shards have the same ids: the new ones would be passed over as read to their end.
-    """
-    for shard in shards.values():
-        through = progress.get(shard.id)
-        if through == SHARD_END:
-            is_of_another = not shard.is_closed
-        else:
-            is_of_another = through is not None and int(through) < int(shard.first)
-        if is_of_another:
-            raise recreated_error(shard.id)
-
-
-def recreated_error(shard: str) -> SourceError:
-    """The error for a shard whose checkpoint cannot be its own."""
-    return SourceError(
-        f"kinesis: the stream was recreated under its name: the checkpoint of {shard} is not "
-        "of this stream",
-        hint="give --state another file, or remove this one, to read the new stream from its "
-        "start; what the old one still held is gone",
     )
 
 
