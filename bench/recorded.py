@@ -11,7 +11,7 @@ from decode import entry, writer
 from reference import KeyProvider
 
 from dastream.record import Position, Record
-from dastream.sources import BatchLimits
+from dastream.sources import BatchLimits, StreamDescription
 from dastream.sources.batcher import Batcher
 
 CLUSTER = "cluster-BENCHMARK"
@@ -19,6 +19,7 @@ STREAM = f"aws-rds-das-{CLUSTER}"
 ARRIVAL_MS = 1769860800000
 EVENTS_A_RECORD = 10
 FIRST_SEQUENCE = 49 * 10**54
+BEGINNING = str(FIRST_SEQUENCE - 1)
 DATA_KEY = b"k" * 32
 WRAPPED_KEY = b"w" * 184
 LIMITS = BatchLimits(flush_bytes_max=4 * 1024 * 1024, flush_age_seconds_max=float("inf"))
@@ -75,7 +76,11 @@ class RecordedSource:
         turns = zip_longest(*(_cut(shard, shards[shard] * times) for shard in shards))
         self._batches = [batch for turn in turns for batch in turn if batch is not None]
 
-    def batches(self, progress):
+    def describe(self):
+        shards = {batch.shard: BEGINNING for batch in self._batches}
+        return StreamDescription(ARRIVAL_MS, ARRIVAL_MS, ARRIVAL_MS, 0, shards)
+
+    def batches(self, progress, start_ms=0):
         return iter(self._batches)
 
     def stop(self):
@@ -87,7 +92,7 @@ class RecordedSource:
 
 def _cut(shard, records):
     """Batches of records, which get the sequence numbers of where they stand now."""
-    batcher = Batcher(STREAM, shard, None, LIMITS)
+    batcher = Batcher(STREAM, shard, BEGINNING, LIMITS)
     for number, record in enumerate(records):
         position = Position(STREAM, shard, str(FIRST_SEQUENCE + number))
         batcher.add(record._replace(position=position))

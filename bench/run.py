@@ -17,7 +17,15 @@ from functools import partial
 from pathlib import Path
 
 import live
-from recorded import CLUSTER, DATA_KEY, EVENTS_A_RECORD, STREAM, RecordedSource, record_stream
+from recorded import (
+    BEGINNING,
+    CLUSTER,
+    DATA_KEY,
+    EVENTS_A_RECORD,
+    STREAM,
+    RecordedSource,
+    record_stream,
+)
 from reference_consumer import Consumer
 
 from dastream.checkpoint import SqliteCheckpoints
@@ -110,7 +118,7 @@ def wall_seconds(source, workers):
         made = [Worker(partial(open_deliverer, directory)) for _ in range(workers)]
         for worker in made:
             parts.enter_context(closing(worker))
-            assert list(worker(RecordBatch(STREAM, "", None, SHARD_END, ()), whole=False))
+            assert list(worker(RecordBatch(STREAM, "", BEGINNING, SHARD_END, ()), whole=False))
         began = time.monotonic()
         run(source, directory, made)
         return time.monotonic() - began
