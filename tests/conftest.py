@@ -38,6 +38,15 @@ def endpoint():
         yield running
 
 
+@pytest.fixture(scope="session")
+def kinesalite():
+    """The URL of a kinesalite, the other peer beside our endpoint."""
+    import kinesalite
+
+    with kinesalite.serving() as url:
+        yield url
+
+
 @pytest.fixture
 def aws(endpoint, clean_environment, monkeypatch):
     """The endpoint, found by every boto3 client that is opened during the test."""

@@ -66,7 +66,7 @@ def statements(storage):
     lines = [
         line for item in storage.list("events/") for line in gunzip_lines(storage.get(item.key))
     ]
-    return Counter((m["shardId"], m["commandText"]) for m in map(json.loads, lines))
+    return Counter((m["shardId"], m.get("commandText")) for m in map(json.loads, lines))
 
 
 def dead_letters(storage):

@@ -135,6 +135,20 @@ def test_expired_iterator_is_renewed_without_loss_or_repeat(pages_before):
     assert sequences(source(kinesis).batches({})) == [1, 2, 3]
 
 
+def test_page_that_comes_again_is_not_read_twice():
+    """The answer was lost on its way, or Kinesis gives it once more."""
+    kinesis = FakeKinesis(a=Shard(1, 2, 3))
+    original, pages = kinesis.get_records, []
+
+    def get_records(**request):
+        pages.append(original(**request))
+        return pages[0] if len(pages) == 2 else pages[-1]
+
+    kinesis.get_records = get_records
+
+    assert sequences(source(kinesis).batches({})) == [1, 2, 3]
+
+
 def test_expired_iterator_at_the_tip_does_not_move_the_start():
     """What came in the meantime would be skipped."""
     kinesis = FakeKinesis(a=Shard((1, NOON - timedelta(seconds=1))))

@@ -9,6 +9,7 @@ from dastream.errors import SinkError
 from dastream.record import SHARD_END, RecordBatch
 from dastream.sinks.lake import LakeSink
 from dastream.testing import MemorySink, MemorySource, MemoryStorage
+from dastream.transforms import open_transforms
 from pipelines import (
     EXPECTED_DEAD_LETTERS,
     EXPECTED_STATEMENTS,
@@ -16,6 +17,7 @@ from pipelines import (
     OTHER_SHARD,
     activity,
     dead_letters,
+    heartbeat,
     pipeline,
     statements,
     stream,
@@ -144,6 +146,26 @@ def test_batch_that_was_half_delivered_is_completed_with_the_same_extent(batch_r
     assert set(statements(storage).values()) == {1}
     assert len(statements(storage)) == 6
     assert sum(dead_letters(storage).values()) == 1
+
+
+@pytest.mark.parametrize("transforms", ["none", "default", "heartbeats"])
+@pytest.mark.parametrize("lost", ["events/", "dead-letter/"])
+def test_other_settings_between_crash_and_restart_do_no_harm(lost, transforms):
+    records = [record(heartbeat(), 1), *[record(r.data, n) for n, r in enumerate(MIXED, start=2)]]
+    storage = MemoryStorage()
+    pipeline(records, [LakeSink(storage)], transforms=open_transforms("service-users")).run()
+    for key in [key for key in storage.objects if key.startswith(lost)]:
+        del storage.objects[key]
+    checkpoints = MemoryCheckpoints()
+    source = MemorySource(STREAM, records, batch_records_max=1)
+
+    pipeline(source, [LakeSink(storage)], checkpoints, transforms=open_transforms(transforms)).run()
+
+    assert {text: n for (_, text), n in statements(storage).items() if text} == {
+        f"SELECT {sign}{number}": 1 for number in (2, 3) for sign in ("", "-")
+    }
+    assert sum(dead_letters(storage).values()) == 1
+    assert checkpoints.progress(STREAM) == {SHARD: "4"}
 
 
 def test_batch_that_is_held_further_than_the_stream_reaches_stops():

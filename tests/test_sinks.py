@@ -278,6 +278,16 @@ def test_object_of_another_maker_under_the_name_stops_with_a_sink_error(data):
         sink.deliver(changed(dead_letters=()))
 
 
+def test_receipt_of_a_later_version_that_tells_more_is_read():
+    storage = MemoryStorage()
+    LakeSink(storage).deliver(BATCH)
+    more = storage.objects[EVENTS_KEY].replace(b'{"start"', b'{"more":{"a":[1]},"start"')
+    storage.objects[EVENTS_KEY] = more
+
+    assert LakeSink(storage).extent(NAME) == WHOLE
+    assert LakeSink(storage).deliver(BATCH) is False
+
+
 @pytest.mark.parametrize("torn", [b'"stArt"', b'"st\xffrt"', b'"st\0rt"'])
 def test_object_whose_receipt_is_torn_stops_with_a_sink_error(torn):
     storage = MemoryStorage()

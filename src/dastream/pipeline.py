@@ -2,10 +2,11 @@
 
 What it holds to:
 
-1. A range is committed only after every sink's `deliver` returned.
-2. Every record is delivered, dropped by a named and counted transform, or a dead letter.
-3. A batch that was delivered but not committed when a run ended is formed again with the same
-   extent, so that its sinks find it and nothing is delivered twice.
+1. A run begins where all its sinks end, whatever became of the checkpoints.
+2. A range is committed only after every sink's `deliver` returned, and after the notice of a gap.
+3. Every record is delivered, dropped by a named and counted transform, or a dead letter.
+4. A batch that was half delivered when a run ended is formed again with the same extent, so that
+   its sinks find it and nothing is delivered twice.
 """
 
 from __future__ import annotations

@@ -215,6 +215,34 @@ def test_shard_that_expired_before_its_end_was_read_is_a_gap_to_there(peer, stre
     assert progress_of(batches)[FIRST] == SHARD_END
 
 
+@pytest.mark.differs(kinesalite="lists all shards, whatever the `ShardFilter`")
+def test_shard_whose_beginning_expired_before_it_was_read_is_a_gap_from_there(peer, stream):
+    """The run before had read its parent to the end, and nothing of it."""
+    kinesis = peer.kinesis
+    split(kinesis, stream)
+    began = shards(kinesis, stream)[SECOND]["SequenceNumberRange"]["StartingSequenceNumber"]
+    put(kinesis, stream, b"1", key="a")
+    peer.go_on(25 * HOUR_SECONDS)
+    (left,) = put(kinesis, stream, b"2", key="a")
+
+    batches = read(peer, stream, {FIRST: SHARD_END})
+
+    assert data(batches) == [b"2"]
+    assert gaps(batches) == [(SECOND, began, left)]
+
+
+def test_shard_whose_beginning_has_not_expired_is_no_gap(peer, stream):
+    put(peer.kinesis, stream, b"1")
+    split(peer.kinesis, stream)
+    peer.go_on(23 * HOUR_SECONDS)
+    put(peer.kinesis, stream, b"2", key="a")
+
+    batches = read(peer, stream, {FIRST: SHARD_END})
+
+    assert data(batches) == [b"2"]
+    assert gaps(batches) == []
+
+
 def test_stream_made_again_under_its_name_is_read_from_its_start(peer, stream):
     checkpoints, sink = MemoryCheckpoints(), MemorySink()
     put(peer.kinesis, stream, b"1", b"2")

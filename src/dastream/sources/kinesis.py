@@ -18,7 +18,7 @@ from dastream.settings import split_url
 from dastream.sources import StreamDescription
 from dastream.sources.batcher import Batcher, BatchLimits
 from dastream.sources.shard import TRIM_HORIZON, ShardReader, StartAt
-from dastream.sources.shard_list import ListedShard, list_shards, summarize
+from dastream.sources.shard_list import ListedShard, list_shards, open_at_horizon, summarize
 
 __all__ = ["KinesisSource", "open"]
 
@@ -115,6 +115,7 @@ class KinesisSource:
         """Rounds over the open shards, until told to stop or, for `once`, at the tips."""
         shards = list_shards(self._client, self.stream)
         yield from self._expired(shards, progress)
+        progress = dict(progress) | self._worn(shards, progress)
         finished = {shard for shard, through in progress.items() if through == SHARD_END}
         self._open_readers(shards, progress, finished, start_ms)
         failure: SourceError | None = None
@@ -137,6 +138,23 @@ class KinesisSource:
             if shard not in shards and through != SHARD_END:
                 gap = Gap(shard, through, SHARD_END)
                 yield RecordBatch(self.stream, shard, through, SHARD_END, (), gap)
+
+    def _worn(
+        self, shards: Mapping[str, ListedShard], progress: Mapping[str, str]
+    ) -> dict[str, str]:
+        """The beginnings of shards that nobody read, and whose first records may have expired.
+
+        As progress they make what is missing a gap. Their parents were read to the end, so that
+        their own records were to be read next.
+        """
+        finished = {shard for shard, through in progress.items() if through == SHARD_END}
+        unread = {
+            shard.id: shard.first
+            for shard in shards.values()
+            if shard.id not in progress and shard.parents & finished
+        }
+        worn = open_at_horizon(self._client, self.stream) if unread else set()
+        return {shard: first for shard, first in unread.items() if shard in worn}
 
     def _rounds(
         self, progress: Mapping[str, str], finished: set[str], start_ms: int

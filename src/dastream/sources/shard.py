@@ -50,7 +50,7 @@ class ShardReader:
 
     Kinesis keeps silent where records expired before they were read. So reading goes on at the
     last record that was read or committed, not after it: if it comes again, nothing is missing;
-    if a later one comes instead, there is a gap.
+    if a later one comes instead, there is a gap. No record is given twice.
 
     `has_reached_tip` is whether a page ever was at the tip, `is_ended` whether the shard is closed
     and read to its end; `gap_at_end` is what may be missing before that. `due` is the time on
@@ -149,11 +149,12 @@ class ShardReader:
     def _add(self, record: Record) -> None:
         assert record.position is not None, "it was just given one"
         sequence, gap = record.position.sequence, None
-        if self._after is not None and not self._is_joined:
+        if self._after is not None:
             if is_reached(sequence, by=self._after):
-                self._is_joined = sequence == self._after
+                self._is_joined |= sequence == self._after
                 return
-            gap = self._gap(sequence, record.arrival_ms)
+            if not self._is_joined:
+                gap = self._gap(sequence, record.arrival_ms)
         self._is_joined = True
         self._after, self._after_arrival_ms = sequence, record.arrival_ms
         self.batcher.add(record, gap)

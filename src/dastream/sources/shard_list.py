@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 from dastream.clients import CallError, call
 from dastream.errors import SourceError
 
-__all__ = ["ListedShard", "StreamSummary", "list_shards", "source_error", "summarize"]
+__all__ = [
+    "ListedShard",
+    "StreamSummary",
+    "list_shards",
+    "open_at_horizon",
+    "source_error",
+    "summarize",
+]
 
 _PARENTS = ("ParentShardId", "AdjacentParentShardId")
 
@@ -59,10 +66,10 @@ def _milliseconds(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
 
 
-def list_shards(client: Any, stream: str) -> dict[str, ListedShard]:
+def list_shards(client: Any, stream: str, **filter: Any) -> dict[str, ListedShard]:
     """Every shard that still may hold records, by its id. Raises SourceError."""
     shards: dict[str, ListedShard] = {}
-    request: dict[str, str] = {"StreamName": stream}
+    request: dict[str, Any] = {"StreamName": stream} | filter
     while request:
         try:
             answer = call(client.list_shards, **request)
@@ -71,6 +78,16 @@ def list_shards(client: Any, stream: str) -> dict[str, ListedShard]:
         shards |= {item["ShardId"]: _listed(item) for item in answer["Shards"]}
         request = {"NextToken": answer["NextToken"]} if answer.get("NextToken") else {}
     return shards
+
+
+def open_at_horizon(client: Any, stream: str) -> set[str]:
+    """The shards that took records already when the oldest one that is left came.
+
+    Their first records may have expired. Raises SourceError.
+    """
+    shards = list_shards(client, stream, ShardFilter={"Type": "AT_TRIM_HORIZON"})
+    # A shard and its parent are never open at once: then the filter was not heeded.
+    return {shard.id for shard in shards.values() if not shard.parents & shards.keys()}
 
 
 def _listed(item: Mapping[str, Any]) -> ListedShard:
