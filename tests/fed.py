@@ -34,7 +34,7 @@ class Feed:
         self._keys = keys
         self._poison = poison
         self._made = {}
-        self._kinds = [self._activity] * 3 + [self._mixed, self._heartbeat]
+        self._kinds = [self.activity] * 3 + [self._mixed, self._heartbeat]
         self._kinds += [self._garbage, self._poisoned, self._tampered]
 
     def draw(self, chance):
@@ -44,27 +44,33 @@ class Feed:
             self._made[kind, number] = self._kinds[kind](number)
         return self._made[kind, number]
 
-    def _seal(self, entries, number):
-        data_key, key = self._keys[number % len(self._keys)]
-        return sealed(entries, data_key=data_key, key=key)
+    def seal(self, entries, number, kept=None):
+        """A record of entries; those at the places `kept` are there under the default transforms.
 
-    def _of(self, entries, kept, number):
-        data = self._seal(entries, number)
+        The number says under which key.
+        """
+        data = self._sealed(entries, number)
         message = base64.b64decode(json.loads(data)["databaseActivityEvents"])
         id = message[4:20].hex()  # after version, type and suite of a message of version 1
         events = [(f"{id}-{index}", one) for index, one in enumerate(entries)]
-        return Fed(data, {"none": events, "default": [events[index] for index in kept]})
+        return Fed(
+            data, {"none": events, "default": events if kept is None else [events[n] for n in kept]}
+        )
 
-    def _activity(self, number):
+    def _sealed(self, entries, number):
+        data_key, key = self._keys[number % len(self._keys)]
+        return sealed(entries, data_key=data_key, key=key)
+
+    def activity(self, number):
         entries = [entry(f"SELECT {number}, {n}") for n in range(1 + number % 3)]
-        return self._of(entries, range(len(entries)), number)
+        return self.seal(entries, number)
 
     def _mixed(self, number):
         entries = [HEARTBEAT, entry(f"UPDATE {number}"), entry("SELECT 1", dbUserName="rdsadmin")]
-        return self._of(entries, [1], number)
+        return self.seal(entries, number, [1])
 
     def _heartbeat(self, number):
-        return self._of([HEARTBEAT], [], number)
+        return self.seal([HEARTBEAT], number, [])
 
     def _garbage(self, number):
         return _dead(b"\xff no envelope %d" % number)
@@ -73,7 +79,7 @@ class Feed:
         return _dead(sealed([entry(f"DELETE {number}")], key=self._poison))
 
     def _tampered(self, number):
-        envelope = json.loads(self._seal([entry(f"DROP {number}")], number))
+        envelope = json.loads(self._sealed([entry(f"DROP {number}")], number))
         message = bytearray(base64.b64decode(envelope["databaseActivityEvents"]))
         message[-20] ^= 1
         envelope["databaseActivityEvents"] = base64.b64encode(message).decode()

@@ -45,7 +45,7 @@ class MemorySource:
         return StreamDescription(
             created_ms=0,
             now_ms=max(arrivals, default=0),
-            horizon_ms=min(arrivals, default=0),
+            retention_ms=max(arrivals, default=0) - min(arrivals, default=0),
             start_ms=0,
             shards=dict.fromkeys(self._shards, BEGINNING),
         )

@@ -1,15 +1,20 @@
 import uuid
 
 import pytest
-from runs import Runs
+from runs import Forks, Runs
 from scene import Scene
 
 
-@pytest.fixture
-def runs(endpoint, tmp_path):
-    started = Runs(tmp_path)
+@pytest.fixture(scope="session")
+def forks():
+    started = Forks()
     yield started
     started.close()
+
+
+@pytest.fixture
+def runs(forks, tmp_path):
+    return Runs(forks, tmp_path)
 
 
 @pytest.fixture
@@ -28,8 +33,9 @@ def make_bucket(aws):
 def make_scene(aws, tmp_path):
     made = []
 
-    def make(lake_url=None, **how):
-        made.append(Scene(aws, tmp_path, lake_url or f"file://{tmp_path}/lake", **how))
+    def make(lake_url=None, *, state=None, **how):
+        lake_url = lake_url or f"file://{tmp_path}/lake"
+        made.append(Scene(aws, state or tmp_path / "state.sqlite", lake_url, **how))
         return made[-1]
 
     yield make

@@ -24,8 +24,8 @@ class Scene:
     KMS and S3 are the endpoint's, Kinesis is that at `kinesis_url` if it is another.
     """
 
-    def __init__(self, endpoint, directory, lake_url, *, kinesis_url=None, shards=2):
-        self.directory = directory
+    def __init__(self, endpoint, state, lake_url, *, kinesis_url=None, shards=2):
+        self.state = state
         self.lake_url = lake_url
         self.ledger = Ledger(["default"])
         self.environment = endpoint.environment | {
@@ -40,7 +40,7 @@ class Scene:
 
     @property
     def arguments(self):
-        state = f"sqlite://{self.directory}/state.sqlite"
+        state = f"sqlite://{self.state}"
         return ["--source", f"kinesis://{STREAM}", "--sink", self.lake_url, "--state", state]
 
     def put(self, chance, count):
@@ -68,7 +68,10 @@ class Scene:
         self._wait_until_active()
 
     def assert_everything_is_there(self):
-        self.ledger.assert_everything(Found.of(open_storage(self.lake_url)))
+        self.ledger.assert_everything(self.found())
+
+    def found(self):
+        return Found.of(open_storage(self.lake_url))
 
     def temporary_files(self):
         """What lies where files are written, before they get their names."""

@@ -30,6 +30,7 @@ class SimulatedShard:
     id: str
     hashes: range
     first: int
+    created_ms: int
     parents: tuple[str, ...] = ()
     last: int | None = None  # the sequence number that it was closed at
     closed_ms: int | None = None
@@ -112,12 +113,21 @@ class SimulatedKinesis:
         answered = {"HTTPHeaders": {"date": date}}
         return {"StreamDescriptionSummary": summary, "ResponseMetadata": answered}
 
-    def list_shards(self, *, StreamName=None, NextToken=None):  # noqa: N803 - boto3's names
+    def list_shards(self, *, StreamName=None, NextToken=None, ShardFilter=None):  # noqa: N803
         assert (StreamName is None) != (NextToken is None)
         self.expire()
-        left = [shard for shard in self.shards.values() if shard.id > (NextToken or "")]
+        if NextToken is None:
+            assert ShardFilter in (None, {"Type": "AT_TRIM_HORIZON"})
+            after, is_filtered = "", ShardFilter is not None
+        else:
+            after, is_filtered = NextToken
+        left = [
+            shard
+            for shard in self.shards.values()
+            if shard.id > after and (not is_filtered or self._was_open_at_horizon(shard))
+        ]
         page = left[: self._chance.randint(1, 4)]
-        more = {"NextToken": page[-1].id} if len(left) > len(page) else {}
+        more = {"NextToken": (page[-1].id, is_filtered)} if len(left) > len(page) else {}
         return {"Shards": [_listed(shard) for shard in page]} | more
 
     def get_shard_iterator(self, *, StreamName, ShardId, ShardIteratorType, **place):  # noqa: N803
@@ -136,6 +146,10 @@ class SimulatedKinesis:
         shard = self._shard(name)
         self._hold_to_limit(shard)
         return self._page(shard, int(place))
+
+    def _was_open_at_horizon(self, shard):
+        horizon_ms = max(self._created_ms, self._clock.now_ms - RETENTION_HOURS * 3_600_000)
+        return shard.created_ms <= horizon_ms and (shard.closed_ms or horizon_ms) >= horizon_ms
 
     def _page(self, shard, place):
         left = [record for record in shard.records if record.sequence >= place]
@@ -189,7 +203,9 @@ class SimulatedKinesis:
     def _add(self, hashes, *parents):
         id = f"shardId-{next(self._numbers):012d}"
         self.parents[id] = parents
-        self.shards[id] = SimulatedShard(id, hashes, self._next_sequence(), parents)
+        self.shards[id] = SimulatedShard(
+            id, hashes, self._next_sequence(), self._clock.now_ms, parents
+        )
 
     def _next_sequence(self):
         self._sequence += self._chance.randint(1, 3)

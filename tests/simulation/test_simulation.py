@@ -52,19 +52,16 @@ def test_nothing_is_lost_or_comes_twice_whatever_fails():
         assert not missing, "too little went wrong"
 
 
-@pytest.mark.xfail(strict=True, reason="a batch has two objects, or none: its name is no fence")
 def test_nothing_is_lost_or_comes_twice_while_two_consumers_overlap():
-    """BUG, reported: commits are fenced, deliveries are not.
+    """Commits are fenced, deliveries are not: the names of objects have to do it.
 
-    A consumer that was replaced, but does not know it yet, may still put an object under a name
-    that the newer one passed without an object, or put the other one of a batch's two.
+    A consumer that was replaced, but does not know it yet, may still put the objects of a batch.
     """
     run_histories(range(400), at_once=2)
 
 
-@pytest.mark.xfail(strict=True, reason="a shard without progress has no position to be held to")
 def test_every_record_that_expires_unread_is_told_of():
-    """BUG, reported: a shard that was open, but not committed yet, begins at its trim horizon."""
+    """Also of a shard that was open, but not committed yet."""
     run_histories(range(100), is_every_loss_told=True)
 
 
