@@ -6,7 +6,8 @@ import zlib
 import pytest
 
 from dastream.errors import PayloadError
-from dastream.format.payload import PAYLOAD_BYTES_MAX, gunzip, parse
+from dastream.format.limits import Limits
+from dastream.format.payload import gunzip, parse
 from support import CLUSTER, HEARTBEAT, INSTANCE, compact, entry, payload
 
 MIB = 1024 * 1024
@@ -26,25 +27,27 @@ def test_one_gib_of_zeros_fails_without_taking_the_memory():
 
     tracemalloc.start()
     try:
-        with pytest.raises(PayloadError, match=f"more than {PAYLOAD_BYTES_MAX} bytes") as caught:
+        with pytest.raises(
+            PayloadError, match=f"more than {Limits().payload_bytes_max} bytes"
+        ) as caught:
             gunzip(data)
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
-    assert peak_bytes < 3 * PAYLOAD_BYTES_MAX
+    assert peak_bytes < 3 * Limits().payload_bytes_max
     assert "DASTREAM_PAYLOAD_BYTES_MAX" in caught.value.hint
 
 
 @pytest.mark.parametrize("size", [0, 1, 99, 100])
 def test_payload_up_to_the_bound_comes_back(size):
-    assert gunzip(gzip.compress(bytes(size)), bytes_max=100) == bytes(size)
+    assert gunzip(gzip.compress(bytes(size)), Limits(payload_bytes_max=100)) == bytes(size)
 
 
 @pytest.mark.parametrize("size", [101, 100_000])
 def test_payload_beyond_the_bound_is_refused_and_not_cut(size):
     with pytest.raises(PayloadError, match="more than 100 bytes"):
-        gunzip(gzip.compress(bytes(size)), bytes_max=100)
+        gunzip(gzip.compress(bytes(size)), Limits(payload_bytes_max=100))
 
 
 def test_every_truncation_is_refused():
