@@ -152,8 +152,14 @@ def test_unknown_members_of_the_record_stand_under_more():
         (b'"\\udfff\\ud83d\\ude00"', b'"postgresql","entry":"\\udfff\\ud83d\\ude00"}'),
         (b'{"event\\u0049d":5}', b'"postgresql","renamed":true,"entry.event\\u0049d":5}'),
         (b'{"\\u0065ntry":5}', b'"postgresql","renamed":true,"entry.\\u0065ntry":5}'),
-        (b'{"shardId" :"\\"eventId\\":"}', b'"postgresql","renamed":true,"entry.shardId" :"\\"eventId\\":"}'),
-        (b'{"a":{"engine":1},"engine":2}', b'"postgresql","renamed":true,"a":{"engine":1},"entry.engine":2}'),
+        (
+            b'{"shardId" :"\\"eventId\\":"}',
+            b'"postgresql","renamed":true,"entry.shardId" :"\\"eventId\\":"}',
+        ),
+        (
+            b'{"a":{"engine":1},"engine":2}',
+            b'"postgresql","renamed":true,"a":{"engine":1},"entry.engine":2}',
+        ),
         (b'{"a":"engine","engineX":2}', b'"postgresql","a":"engine","engineX":2}'),
     ],
 )

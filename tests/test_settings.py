@@ -19,6 +19,7 @@ def test_variables_are_the_names_in_capitals():
         "DASTREAM_ENVELOPE_BYTES_MAX": "2000",
         "DASTREAM_ENCRYPTED_KEYS_MAX": "3",
         "DASTREAM_PAYLOAD_BYTES_MAX": "1000",
+        "DASTREAM_VALUES_MAX": "5",
         "DASTREAM_ENTRIES_MAX": "4",
     }
 
@@ -31,6 +32,7 @@ def test_variables_are_the_names_in_capitals():
         envelope_bytes_max=2000,
         encrypted_keys_max=3,
         payload_bytes_max=1000,
+        values_max=5,
         entries_max=4,
     )
     assert {name.removeprefix("DASTREAM_").lower() for name in environment} == set(

@@ -37,6 +37,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Encrypted data keys in a message; more are a dead letter. Activity streams write one."""
     payload_bytes_max: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024 * 1024
     """Bytes of a decompressed payload; a larger one is a dead letter."""
+    values_max: Annotated[int, msgspec.Meta(ge=1)] = 1_000_000
+    """JSON values in a payload, by the commas between them; more are a dead letter."""
     entries_max: Annotated[int, msgspec.Meta(ge=1)] = 100_000
     """Entries in a payload; more are a dead letter."""
 

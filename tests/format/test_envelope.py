@@ -7,6 +7,8 @@ from dastream.format.envelope import KEY_BYTES_MAX, parse
 from dastream.format.limits import Limits
 from support import compact, encrypt, envelope
 
+pytestmark = pytest.mark.usefixtures("with_and_without_accelerators")
+
 MESSAGE = encrypt(b"text")
 
 

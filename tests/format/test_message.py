@@ -6,8 +6,11 @@ import pytest
 
 from dastream.errors import DecryptError
 from dastream.format import message
+from dastream.format.limits import Limits
 from dastream.format.message import decrypt, open_message
 from support import DATA_KEY, SUITES, encrypt, key_provider, shared
+
+pytestmark = pytest.mark.usefixtures("with_and_without_accelerators")
 
 SIGNED = [0x0214, 0x0346, 0x0378, 0x0578]
 UNSIGNED = sorted(SUITES.keys() - set(SIGNED))
@@ -24,6 +27,44 @@ def test_plaintext_of_any_length_comes_back(suite, size):
     plaintext = bytes(i % 251 for i in range(size))
 
     assert decrypt(encrypt(plaintext, suite=suite, frame_bytes=128), DATA_KEY) == plaintext
+
+
+@pytest.mark.parametrize("frame_bytes", [1, 2, 299, 300, 301, 1 << 20])
+def test_frames_may_have_any_length(frame_bytes):
+    plaintext = bytes(i % 251 for i in range(300))
+
+    sealed = encrypt(plaintext, frame_bytes=frame_bytes)
+
+    assert decrypt(sealed, DATA_KEY) == plaintext
+
+
+@pytest.mark.parametrize("suite", UNSIGNED, ids=hex)
+def test_frame_length_is_believed_only_if_the_bytes_are_there(suite):
+    sealed = bytearray(encrypt(bytes(300), suite=suite, frame_bytes=128))
+    length_at = sealed.index((128).to_bytes(4))
+    sealed[length_at : length_at + 4] = b"\xff" * 4
+
+    with pytest.raises(DecryptError):
+        decrypt(bytes(sealed), DATA_KEY)
+
+
+def test_number_of_encrypted_keys_has_a_bound():
+    provider = key_provider()
+    for number in range(3):
+        provider.add_master_key_provider(key_provider(OTHER_KEY, namespace=f"other {number}"))
+    sealed = encrypt(b"text", provider=provider)
+
+    assert open_message(sealed, DATA_KEY, limits=Limits(encrypted_keys_max=4)).plaintext == b"text"
+    with pytest.raises(DecryptError, match="4 encrypted data keys") as caught:
+        open_message(sealed, DATA_KEY, limits=Limits(encrypted_keys_max=3))
+    assert "DASTREAM_ENCRYPTED_KEYS_MAX" in caught.value.hint
+
+
+@every_suite
+def test_encryption_context_may_be_as_long_as_its_length_can_tell(suite):
+    context = {f"name {number}": "ü" * 1000 for number in range(30)}
+
+    assert decrypt(encrypt(b"text", suite=suite, context=context), DATA_KEY) == b"text"
 
 
 @every_suite

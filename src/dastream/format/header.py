@@ -176,7 +176,10 @@ def _serialise(context: dict[bytes, bytes]) -> bytes:
 def _encrypted_keys(message: bytes, offset: int, limits: Limits) -> tuple[list[EncryptedKey], int]:
     count = _uint16(message, offset)
     if not 0 < count <= limits.encrypted_keys_max:
-        raise DecryptError(f"message header: {count} encrypted data keys")
+        raise DecryptError(
+            f"message header: {count} encrypted data keys",
+            hint="raise DASTREAM_ENCRYPTED_KEYS_MAX if the record is known to be good",
+        )
     offset += 2
     keys = []
     for _ in range(count):

@@ -24,5 +24,8 @@ class Limits(NamedTuple):
     payload_bytes_max: int = 64 * 1024 * 1024
     """Decompressed size; a record of 1 MiB seldom holds more than 10 MiB."""
 
+    values_max: int = 1_000_000
+    """JSON values in a payload, by the commas between them; they take some 50 bytes each."""
+
     entries_max: int = 100_000
     """Entries in a payload; one of 64 MiB holds about 70,000 of the usual size."""
