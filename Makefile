@@ -40,9 +40,10 @@ test: lint
 docs: $(READY)
 	@$(BIN)/python docs/generate.py --write
 
+# Speed and cost, into docs/performance.md and docs/postgresql-cost.md with WRITE=--write.
 bench: $(READY)
-	@$(BIN)/python bench/decode.py
-	@$(BIN)/python bench/postgres.py
+	@$(BIN)/python bench/decode.py $(WRITE)
+	@$(BIN)/python bench/postgres.py $(WRITE)
 
 # Kills the endpoint, the emitter and PostgreSQL fifty times while statements run.
 soak: $(READY)

@@ -43,10 +43,16 @@ TARGETS = {
 IDENTITY = NamedTransform("identity", lambda event: event)
 
 
+def header(*columns):
+    """The first two lines of a table."""
+    yield f"| {' | '.join(columns)} |"
+    yield "|---" * len(columns) + "|"
+
+
 class Subject:
     """Records of one suite and size, and the ways to decode them."""
 
-    def __init__(self, suite, events, chain=DEFAULT, unwrap=workload.unwrap):
+    def __init__(self, suite, events):
         self.suite, self.events = suite, events
         data = workload.records(suite, events, RECORDS[events], [os.urandom(32)])
         self.count = len(data)
@@ -55,11 +61,11 @@ class Subject:
             Record(one, Position(workload.STREAM, "shardId-000000000000", f"49{n:054d}"), 0)
             for n, one in enumerate(data)
         ]
-        self.decode = Decoder(CachingUnwrap(unwrap))
-        self.null = open(os.devnull, "w")
+        self.decode = Decoder(CachingUnwrap(workload.unwrap))
 
     def reference(self):
-        reference.handler(self.invocation, workload.unwrap, self.null)
+        with open(os.devnull, "w") as null:
+            reference.handler(self.invocation, workload.unwrap, null)
 
     def handler(self, chain=DEFAULT):
         transform = FirehoseTransform(self.decode, chain, log=lambda line: None)
@@ -89,8 +95,18 @@ def medians_us(ways, count, rounds):
 
 
 def ratios(rounds):
-    yield "| from record to | suite | events | reference µs | µs a record | µs an event | MB/s | ratio | at least | of the limit |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
+    yield from header(
+        "way",
+        "suite",
+        "events",
+        "reference µs",
+        "µs a record",
+        "µs an event",
+        "MB/s",
+        "ratio",
+        "aim",
+        "of the limit",
+    )
     for suite in SUITES:
         for place, events in enumerate(EVENTS_A_RECORD):
             subject = Subject(suite, events)
@@ -109,34 +125,25 @@ def ratios(rounds):
 
 
 def limits_us(subject):
-    """Means over some records."""
-    some = range(0, subject.count, subject.count // 5)
-    lines = statistics.mean(sum(limit.passes_us(subject.records[n].data).values()) for n in some)
-    answers = subject.handler()
-    around = statistics.mean(
-        limit.base64_us(subject.records[n].data)
-        + limit.base64_us(answers[n].get("data", "").encode())
-        for n in some
-    )
+    data = [record.data for record in subject.records]
+    answers = [answer.get("data", "").encode() for answer in subject.handler()]
+    lines = sum(limit.passes_us(data).values())
+    around = limit.base64_us(data) + 3 / 4 * limit.base64_us(answers)
     return {"bytes to lines": lines, "Firehose handler": lines + around}
 
 
 def passes():
-    yield "| µs a record | " + " | ".join(f"0x{s:04x}, {e}" for s in SUITES for e in EVENTS_A_RECORD) + " |"
-    yield "|---" * (1 + len(SUITES) * len(EVENTS_A_RECORD)) + "|"
-    found = [
-        limit.passes_us(Subject(suite, events).records[1].data)
-        for suite in SUITES
-        for events in EVENTS_A_RECORD
-    ]
+    columns = [(suite, events) for suite in SUITES for events in EVENTS_A_RECORD]
+    yield from header("µs a record", *(f"0x{suite:04x}, {events}" for suite, events in columns))
+    found = [limit.passes_us([r.data for r in Subject(*column).records]) for column in columns]
     for name in found[-1]:
         yield f"| {name} | " + " | ".join(f"{one.get(name, 0):.1f}" for one in found) + " |"
 
 
 def accelerators(rounds):
-    yield "| with | " + " | ".join(f"0x{s:04x}, {e}" for s in SUITES for e in (1, 100)) + " |"
-    yield "|---|---|---|---|---|"
-    subjects = [Subject(suite, events) for suite in SUITES for events in (1, 100)]
+    columns = [(suite, events) for suite in SUITES for events in (1, 100)]
+    yield from header("with", *(f"0x{suite:04x}, {events}" for suite, events in columns))
+    subjects = [Subject(*column) for column in columns]
     for names in ((), *((name,) for name in ACCELERATORS), ACCELERATORS):
         primitives.use(names)
         found = []
@@ -149,8 +156,7 @@ def accelerators(rounds):
 
 
 def identity(rounds):
-    yield "| events a record | without | with an identity transform | more |"
-    yield "|---|---|---|---|"
+    yield from header("events a record", "without", "with an identity transform", "more")
     for events in EVENTS_A_RECORD:
         subject = Subject(0x0178, events)
         without, with_it = medians_us(
@@ -158,14 +164,18 @@ def identity(rounds):
             subject.count,
             2 * rounds,
         )
-        yield (
-            f"| {events} | {without:.1f} µs | {with_it:.1f} µs | {with_it / without - 1:.0%} |"
-        )
+        yield (f"| {events} | {without:.1f} µs | {with_it:.1f} µs | {with_it / without - 1:.0%} |")
 
 
 def kms(seconds=0.005, count=100):
-    yield "| records whose key came before | distinct keys | KMS calls | reference ms a record | ms a record | ratio |"
-    yield "|---|---|---|---|---|---|"
+    yield from header(
+        "keys that came before",
+        "distinct keys",
+        "KMS calls",
+        "reference ms",
+        "ms a record",
+        "ratio",
+    )
     calls = Counter()
 
     def slow(key, context=None):
@@ -206,8 +216,7 @@ def decode_for(seconds):
 
 
 def processes(seconds=3):
-    yield "| worker processes | records a second | of one |"
-    yield "|---|---|---|"
+    yield from header("worker processes", "records a second", "of one")
     with ProcessPoolExecutor(2) as pool:
         list(pool.map(decode_for, [0.2] * 2))
         one = statistics.median(pool.submit(decode_for, seconds).result() for _ in range(3))
@@ -217,8 +226,7 @@ def processes(seconds=3):
 
 
 def imports():
-    yield "| | imports | imports and KMS client |"
-    yield "|---|---|---|"
+    yield from header("", "imports", "imports and KMS client")
     client = "boto3.client('kms', region_name='us-east-1')"
     theirs = "import base64, json, os, zlib, boto3, aws_encryption_sdk"
     ours = "import dastream.aws.firehose"
