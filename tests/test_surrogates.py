@@ -1,52 +1,65 @@
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dastream import surrogates
+from dastream.errors import NOT_JSON
 
-TEXTS = st.text(st.characters() | st.sampled_from(["\\", '"', "\ud83d", "\ude00", "\U0001f600"]))
-
-
-def escaped(text):
-    return json.dumps(text).encode()
-
-
-@given(TEXTS)
-def test_hidden_json_holds_no_lone_surrogate_and_is_shown_again(text):
-    hidden = surrogates.hide(escaped(text))
-
-    assert surrogates.show(hidden) == escaped(text)
-    assert len(hidden) == len(escaped(text))
-    assert hidden.count(b"\xff") == len([c for c in json.loads(escaped(text)) if is_lone(c)])
-
-
-@given(TEXTS)
-def test_mended_json_has_u_fffd_for_each_lone_surrogate(text):
-    read = json.loads(escaped(text))
-
-    assert json.loads(surrogates.mend(escaped(text))) == "".join(
-        "\ufffd" if is_lone(c) else c for c in read
-    )
+decode = msgspec.json.Decoder().decode
 
 
 @pytest.mark.parametrize(
-    ("data", "mended"),
+    ("data", "text"),
     [
-        (rb'"\\ud800"', rb'"\\ud800"'),
-        (rb'"\\\ud800"', rb'"\\\ufffd"'),
-        (rb'"\ud83d\ude00"', rb'"\ud83d\ude00"'),
-        (rb'"\uD83D\uDE00"', rb'"\uD83D\uDE00"'),
-        (rb'"\ude00\ud83d"', rb'"\ufffd\ufffd"'),
-        (rb'"\ud83d\ud83d\ude00"', rb'"\ufffd\ud83d\ude00"'),
-        (rb'"\ud83dx\ude00"', rb'"\ufffdx\ufffd"'),
+        (rb'"\ud83d"', "\ufffd"),
+        (rb'"a \udE00 b"', "a \ufffd b"),
+        (rb'"\ud83d\ud83d\ude00"', "\ufffd\U0001f600"),
+        (rb'"\ude00\ud83d"', "\ufffd\ufffd"),
+        (rb'"\uD83D\uDE00"', "\U0001f600"),
+        (rb'"\\ud83d"', "\\ud83d"),
+        (rb'"\\\ud83d"', "\\\ufffd"),
+        (rb'"\\ud83d\ude00"', "\\ud83d\ufffd"),
+        (rb'"\n\ud83d\n\ude00"', "\n\ufffd\n\ufffd"),
+        (rb'"\u00e9\n"', "é\n"),
     ],
 )
-def test_only_halves_without_the_other_half_are_lone(data, mended):
-    assert surrogates.mend(data) == mended
+def test_half_of_a_character_is_a_replacement_character(data, text):
+    assert surrogates.decode(decode, data) == text
 
 
-def is_lone(character):
-    """Python's JSON joins pairs, so every surrogate that is left is a lone one."""
-    return "\ud800" <= character <= "\udfff"
+@given(st.text(st.characters(), max_size=20))
+def test_text_with_halves_decodes_to_what_is_whole_in_it(text):
+    data = json.dumps(text).encode()
+    whole = json.loads(data)  # joins two halves that stand together
+
+    mended = surrogates.replace_lone(data)
+
+    assert len(mended) == len(data)
+    expected = "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in whole)
+    assert surrogates.decode(decode, data) == expected
+
+
+@pytest.mark.parametrize("data", [b"", b'"', rb'"\q"', rb'"\ud83d', b"[" * 100_000])
+def test_what_is_no_json_is_none_with_halves_either(data):
+    with pytest.raises(NOT_JSON):
+        surrogates.decode(decode, data)
+
+
+@pytest.mark.parametrize("piece", [rb"\n", b"\\\\", rb"\\ud83d"])
+def test_escapes_of_other_things_stay(piece):
+    data = piece * 200_000
+
+    assert surrogates.replace_lone(data) == data
+
+
+@given(st.text(st.characters() | st.sampled_from(["\\", '"', "\ud83d", "\ude00"]), max_size=20))
+def test_hidden_halves_are_shown_again_and_do_not_keep_json_from_being_passed_on(text):
+    data = json.dumps([text]).encode()
+
+    hidden = surrogates.hide(data)
+
+    (raw,) = msgspec.json.decode(hidden, type=list[msgspec.Raw])
+    assert surrogates.show(bytes(raw)) == data[1:-1]

@@ -63,6 +63,7 @@ class Line(NamedTuple):
 
 _OURS = frozenset(Head.__struct_fields__)
 _decode_head = msgspec.json.Decoder(Head).decode
+_decode_text = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
 
 _TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*+)"(\s*:)?|[][{}]')
@@ -130,13 +131,11 @@ def _members(entry: bytes) -> bytes:
 
 
 def _is_free_of_our_names(entry: bytes) -> bool:
-    for text in surrogates.readings(entry):
-        try:
-            _decode_plain(text)
-        except NOT_JSON:
-            continue
-        return True
-    return False
+    try:
+        surrogates.decode(_decode_plain, entry)
+    except NOT_JSON:
+        return False
+    return True
 
 
 def parse(line: bytes) -> Line:
@@ -201,7 +200,7 @@ def _rename(entry: bytes, new_name: Callable[[bytes], bytes]) -> bytes:
 
 
 def _kept_name(name: bytes) -> bytes:
-    text = msgspec.json.decode(surrogates.mend(b'"' + name + b'"'))
+    text = surrogates.decode(_decode_text, b'"' + name + b'"')
     return b"entry." + name if text in _OURS or text.startswith("entry") else name
 
 

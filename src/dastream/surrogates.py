@@ -1,40 +1,64 @@
-r"""Lone surrogates in JSON: halves of characters such as `\ud83d`, which are no text.
+r"""Halves of a character in JSON: `"\ud83d"` without the other half after it.
 
-The grammar of JSON has them (RFC 8259, section 8.2), engines that cut texts write them, and
-msgspec refuses the whole document.
+A text that an engine cuts after so many UTF-16 units may end in one. JSON's grammar has it (RFC
+8259, section 8.2), but no text can, and msgspec refuses all of the JSON for it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import TypeVar
 
-__all__ = ["hide", "mend", "readings", "show"]
+from dastream.errors import NOT_JSON
 
-_ESCAPE = re.compile(
-    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-    rb"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
-    re.DOTALL,
+__all__ = ["decode", "hide", "replace_lone", "show"]
+
+T = TypeVar("T")
+
+_HALVES = re.compile(
+    rb"(?<!\\)(?P<backslashes>(?:\\\\)*+)"
+    rb"(?:(?P<both>\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
+"""The escapes of both halves of a character, or of one alone; an even number of backslashes before
+them stands for itself."""
 
 
-def mend(json: bytes) -> bytes:
-    """The same with U+FFFD for each lone surrogate, for reading texts."""
-    return _ESCAPE.sub(lambda match: rb"\ufffd" if match[1] else match[0], json)
+def decode(decoder: Callable[[bytes], T], json: bytes) -> T:
+    """What a decoder of msgspec makes of JSON in which halves of a character are U+FFFD.
+
+    Raises what the decoder raises, see `dastream.errors.NOT_JSON`.
+    """
+    try:
+        return decoder(json)
+    except NOT_JSON:
+        mended = replace_lone(json)
+        if mended == json:
+            raise
+    return decoder(mended)
 
 
-def readings(json: bytes) -> Iterator[bytes]:
-    """The JSON as it is, then mended: for a decoder that should not fail if it need not."""
-    yield json
-    yield mend(json)
+def replace_lone(json: bytes) -> bytes:
+    """The JSON, of the same length, with U+FFFD for each half of a character."""
+    return _HALVES.sub(
+        lambda found: found[0] if found["both"] else found["backslashes"] + rb"\ufffd", json
+    )
 
 
 def hide(json: bytes) -> bytes:
-    r"""The same with 0xFF for the backslash of each lone surrogate, for passing bytes on.
+    """The JSON with 0xFF for the backslash of each half of a character, to pass its bytes on.
 
-    UTF-8 never has that byte, and msgspec does not look into values that it passes on raw.
+    UTF-8 never has that byte, and msgspec does not look into the values that it passes on raw.
     """
-    return _ESCAPE.sub(lambda match: b"\xff" + match[1] if match[1] else match[0], json)
+    return _HALVES.sub(_hidden, json)
+
+
+def _hidden(found: re.Match[bytes]) -> bytes:
+    if found["both"]:
+        return found[0]
+    before = found["backslashes"]
+    return before + b"\xff" + found[0][len(before) + 1 :]
 
 
 def show(json: bytes) -> bytes:
