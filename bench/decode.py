@@ -248,10 +248,10 @@ def processes(seconds=3, turns=5):
     rates = {1: [], 2: []}
     with ProcessPoolExecutor(2) as pool:
         for _ in range(turns):
-            for workers in rates:
+            for workers, found in rates.items():
                 done = list(pool.map(decode_for, [seconds] * workers))
                 elapsed = sum(count for count, _ in done) / seconds
-                rates[workers].append((elapsed, sum(count / cpu for count, cpu in done)))
+                found.append((elapsed, sum(count / cpu for count, cpu in done)))
     one = [statistics.median(column) for column in zip(*rates[1], strict=True)]
     for workers, found in rates.items():
         elapsed, by_cpu = (statistics.median(column) for column in zip(*found, strict=True))

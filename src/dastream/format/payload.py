@@ -17,13 +17,15 @@ from dastream import surrogates
 from dastream.errors import NOT_JSON, PayloadError
 from dastream.event import Members
 from dastream.format.limits import Limits
-from dastream.format.primitives import primitives
+from dastream.format.primitives import Inflater, primitives
 from dastream.line import PlainMembers, refuse
 
 __all__ = ["Payload", "gunzip", "parse"]
 
 _GZIP = zlib.MAX_WBITS | 16
 _TYPE = "DatabaseActivityMonitoringRecord"
+
+_PIECE_BYTES_MAX = 16 * 1024 * 1024
 
 _starts_compact = methodcaller("startswith", b'{"')
 
@@ -71,22 +73,35 @@ def gunzip(data: bytes, limits: Limits = Limits()) -> bytes:  # noqa: B008 - imm
 
     What the gzip trailer says about the size is checked, and never believed.
     """
-    bytes_max = limits.payload_bytes_max
     inflate = primitives.decompressobj(_GZIP)
     try:
-        payload = inflate.decompress(data, bytes_max + 1)
+        pieces = _pieces(inflate, data, limits.payload_bytes_max)
     except primitives.inflate_error:
         raise PayloadError("payload: not gzip, or damaged") from None
-    if len(payload) > bytes_max:
-        raise PayloadError(
-            f"payload: more than {bytes_max} bytes decompressed",
-            hint="raise DASTREAM_PAYLOAD_BYTES_MAX if the record is known to be good",
-        )
     if not inflate.eof:
         raise PayloadError("payload: the gzip data ends too early")
     if inflate.unused_data:
         raise PayloadError("payload: bytes after the end of the gzip data")
-    return payload
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _pieces(inflate: Inflater, data: bytes, bytes_max: int) -> list[bytes]:
+    """The text in pieces, since zlib takes twice the memory of what it gives in one call."""
+    pieces: list[bytes] = []
+    left = bytes_max
+    while not inflate.eof:
+        piece = inflate.decompress(data, min(left + 1, _PIECE_BYTES_MAX))
+        if not piece:
+            break
+        left -= len(piece)
+        if left < 0:
+            raise PayloadError(
+                f"payload: more than {bytes_max} bytes decompressed",
+                hint="raise DASTREAM_PAYLOAD_BYTES_MAX if the record is known to be good",
+            )
+        pieces.append(piece)
+        data = inflate.unconsumed_tail
+    return pieces
 
 
 def parse(payload: bytes, limits: Limits = Limits()) -> Payload:  # noqa: B008 - immutable
