@@ -40,13 +40,13 @@ test: lint
 docs: $(READY)
 	@$(BIN)/python docs/generate.py --write
 
-# Speed and cost, into docs/performance.md and docs/postgresql-cost.md with WRITE=--write.
 # WRITE=--write puts the tables into docs/performance.md, cost.md and postgresql-cost.md.
 bench: $(READY)
 	@$(BIN)/python bench/decode.py $(WRITE)
 	@$(BIN)/python bench/cost.py $(WRITE)
 	@$(BIN)/python bench/kinesis.py
 	@$(BIN)/python bench/columns.py
+	@$(BIN)/python bench/run.py
 	@$(BIN)/python bench/postgres.py $(WRITE)
 
 # Kills the endpoint, the emitter and PostgreSQL fifty times while statements run.
