@@ -167,9 +167,9 @@ def test_sinks_that_were_not_filled_together_are_refused(sizes):
 class Made(MemorySource):
     """A source whose stream was made at another time, and whose shard began later."""
 
-    def __init__(self, records, created_ms, began="0", start_ms=0):
+    def __init__(self, records, created_ms, began="0", **made):
         super().__init__(STREAM, records)
-        self.made = {"created_ms": created_ms, "start_ms": start_ms, "shards": {SHARD: began}}
+        self.made = {"created_ms": created_ms, "shards": {SHARD: began}} | made
         self.asked = None
 
     def describe(self):
@@ -183,11 +183,11 @@ class Made(MemorySource):
 def test_stream_that_was_made_again_is_read_from_its_start_and_its_past_is_kept_aside():
     checkpoints, sink, told = MemoryCheckpoints(), MemorySink(), []
     pipeline(Made(RECORDS, ARRIVAL_MS), [sink], checkpoints).run()
-    again = Made([record(activity(9), 9)], ARRIVAL_MS + 1, began="7")
+    again = Made([record(activity(9), 9, arrival_ms=ARRIVAL_MS + 1)], ARRIVAL_MS + 1, began="7")
 
     pipeline(again, [sink], checkpoints, tell=told.append).run()
 
-    assert again.asked == ({}, 0)
+    assert again.asked == ({}, ARRIVAL_MS + 1)
     assert checkpoints.progress(STREAM) == {SHARD: "9"}
     assert checkpoints.progress(f"{STREAM}@2026-11-23T07:28:05.123Z") == {SHARD: "5"}
     ((resource_id, name),) = sink.notices
@@ -248,17 +248,28 @@ def test_from_now_on_skips_nothing_where_the_lake_shows_that_there_was_an_earlie
 
     pipeline(source, [sink]).run()
 
-    assert source.asked == ({SHARD: "2"}, 0)
+    assert source.asked == ({SHARD: "2"}, source.describe().horizon_ms)
+
+
+def test_all_that_the_stream_has_is_settled_as_the_time_before_which_it_has_nothing():
+    """So that a later run can tell what may have expired since."""
+    checkpoints = MemoryCheckpoints()
+    first, second = Made(RECORDS, 1, retention_ms=1000), Made(RECORDS, 1, retention_ms=100)
+    pipeline(first, [MemorySink()], checkpoints).run()
+    pipeline(second, [MemorySink()], checkpoints).run()
+
+    assert first.asked[1] == second.asked[1] == ARRIVAL_MS - 1000
 
 
 def test_first_batch_that_is_not_whole_is_no_progress():
     storage = MemoryStorage()
-    pipeline([record(GARBAGE, 1), record(activity(2), 2)], [LakeSink(storage)]).run()
-    (events,) = [key for key in storage.objects if key.startswith("events/")]
-    del storage.objects[events]
-    source = Made([record(GARBAGE, 1), record(activity(2), 2)], 0)
+    records = [record(GARBAGE, 1), record(activity(2), 2)]
+    pipeline(records, [LakeSink(storage)]).run()
+    (letters,) = [key for key in storage.objects if key.startswith("dead-letter/")]
+    del storage.objects[letters]
+    source = Made(records, 0)
 
     pipeline(source, [LakeSink(storage)]).run()
 
-    assert source.asked == ({}, 0)
-    assert events in storage.objects
+    assert source.asked[0] == {}
+    assert letters in storage.objects

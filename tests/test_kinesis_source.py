@@ -258,7 +258,9 @@ def test_description_is_that_of_kinesis_by_its_own_clock():
 
     described = source(FakeKinesis(now=now, a=Shard(first=7))).describe()
 
-    assert described == (NOON_MS - 9 * DAY_MS, NOON_MS, NOON_MS - DAY_MS, 0, {"a": "7"})
+    assert described == (NOON_MS - 9 * DAY_MS, NOON_MS, DAY_MS, 0, {"a": "7"})
+    assert described.horizon_ms == NOON_MS - DAY_MS
+    assert described._replace(created_ms=NOON_MS - 1).horizon_ms == NOON_MS - 1
 
 
 def consume(kinesis, checkpoints, sink):

@@ -132,16 +132,35 @@ def test_notice_may_be_given_again(sink):
     assert list(sink.names(CLUSTER, DAY)) == []
 
 
-@pytest.mark.parametrize("lost", [EVENTS_KEY, DEAD_LETTERS_KEY])
-def test_batch_of_which_one_object_is_missing_is_not_whole_until_it_is_delivered_again(lost):
+def test_batch_whose_dead_letters_are_missing_is_not_whole_until_it_is_delivered_again():
     sink = LakeSink(storage := MemoryStorage())
     sink.deliver(BATCH)
-    del storage.objects[lost]
+    del storage.objects[DEAD_LETTERS_KEY]
 
     assert sink.extent(NAME) == Extent("2", is_whole=False)
     assert set(sink.names(CLUSTER, DAY)) == {NAME}
     assert sink.deliver(BATCH) is True
     assert sink.extent(NAME) == WHOLE
+
+
+def test_events_are_written_before_dead_letters():
+    """Whoever puts them first has the batch; nobody else can then put its dead letters."""
+    sink = LakeSink(storage := MemoryStorage())
+    sink.deliver(BATCH)
+
+    assert list(storage.objects) == [EVENTS_KEY, DEAD_LETTERS_KEY]
+
+
+@pytest.mark.parametrize(
+    "batch", [changed(events=()), changed(events=(), dead_letters=())], ids=["letters", "nothing"]
+)
+def test_batch_without_events_has_its_object_so_that_its_name_is_taken(batch):
+    sink = LakeSink(storage := MemoryStorage())
+    sink.deliver(batch)
+
+    assert gunzip_lines(storage.objects[EVENTS_KEY]) == []
+    with pytest.raises(SinkError, match="other records"):
+        sink.deliver(changed(through="3"))
 
 
 def test_notice_lies_in_the_lake_as_one_json_object():
@@ -190,11 +209,22 @@ def test_other_records_under_the_name_stop_with_a_sink_error(sink, other):
     assert sink.extent(NAME) == WHOLE
 
 
-def test_batch_of_which_nothing_is_left_is_taken(sink):
-    sink.deliver(changed(events=(), dead_letters=()))
-    sink.deliver(changed(events=(), dead_letters=()))
+def test_batch_of_which_records_expired_is_what_is_held_if_it_goes_as_far(sink):
+    sink.deliver(BATCH)
+    rest = changed(digest="of fewer records", records=1, has_gap=True)
 
-    assert sink.extent(NAME) in {None, WHOLE}
+    assert sink.deliver(rest) is False
+    with pytest.raises(SinkError, match="other records"):
+        sink.deliver(dataclasses.replace(rest, through="3"))
+
+
+def test_batch_of_which_nothing_is_left_is_held_as_any_other(sink):
+    nothing = changed(events=(), dead_letters=())
+
+    assert sink.deliver(nothing) is True
+    assert sink.deliver(nothing) is False
+    assert sink.extent(NAME) == WHOLE
+    assert set(sink.names(CLUSTER, DAY)) == {NAME}
 
 
 def test_memory_sink_shows_the_events_in_their_order():

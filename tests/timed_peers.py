@@ -4,6 +4,8 @@ import subprocess
 import threading
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import boto3
 from botocore.config import Config
@@ -25,7 +27,8 @@ class Peer:
     """A client of a Kinesis, and `go_on(seconds)`, which lets time pass there."""
 
     def __init__(self, url, go_on):
-        self.go_on = go_on
+        self._go_on = go_on
+        self._ahead = timedelta()
         self.kinesis = boto3.client(
             "kinesis",
             endpoint_url=url,
@@ -34,6 +37,16 @@ class Peer:
             aws_secret_access_key="any",
             config=Config(proxies={}, read_timeout=3, retries={"total_max_attempts": 1}),
         )
+        self.kinesis.meta.events.register("after-call.kinesis", self._date)
+
+    def go_on(self, seconds):
+        self._go_on(seconds)
+        self._ahead += timedelta(seconds=seconds)
+
+    def _date(self, parsed, **_):
+        """The header comes from the HTTP server, which knows the real time only."""
+        date = format_datetime(datetime.now(UTC) + self._ahead, usegmt=True)
+        parsed["ResponseMetadata"]["HTTPHeaders"]["date"] = date
 
 
 @contextmanager

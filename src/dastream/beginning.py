@@ -50,8 +50,7 @@ def settle(source: Source, deliver: Deliverer, checkpoints: Checkpoints) -> Star
         beginning = _begin(name, stream, checkpoints, beginning, is_held=bool(held))
     for shard, through in held.items():
         checkpoints.commit(name, shard, through)
-    retention_ms = stream.now_ms - stream.horizon_ms
-    return Start(progress | held, beginning.start_ms, retention_ms, tuple(told))
+    return Start(progress | held, beginning.start_ms, stream.retention_ms, tuple(told))
 
 
 def _held(
@@ -82,9 +81,12 @@ def _begin(
 
 
 def _start_ms(stream: StreamDescription, earlier: Beginning | None, *, is_held: bool) -> int:
-    """From when on records are wanted: where a run started that is known or has left batches."""
+    """From when on records are wanted, of those that the stream has.
+
+    Where sinks hold something, the time of an earlier `latest` is lost: then it is all of them.
+    """
     if earlier is not None:
-        return earlier.start_ms
+        return max(earlier.start_ms, stream.horizon_ms)
     if stream.start_ms is None:
-        return 0 if is_held else stream.now_ms
-    return stream.start_ms
+        return stream.horizon_ms if is_held else stream.now_ms
+    return max(stream.start_ms, stream.horizon_ms)

@@ -30,7 +30,7 @@ class Beginning(NamedTuple):
     """What is settled when a stream is first read, in milliseconds since 1970.
 
     `created_ms` is the stream's creation, which tells it from a later one of the same name;
-    records that arrived from `start_ms` on are wanted, all of them for 0.
+    records that arrived from `start_ms` on are wanted.
     """
 
     created_ms: int

@@ -45,7 +45,7 @@ class MemorySource:
         return StreamDescription(
             created_ms=0,
             now_ms=max(arrivals, default=0),
-            horizon_ms=min(arrivals, default=0),
+            retention_ms=max(arrivals, default=0) - min(arrivals, default=0),
             start_ms=0,
             shards=dict.fromkeys(self._shards, BEGINNING),
         )
@@ -115,7 +115,7 @@ class MemorySink:
         held = self.batches.get(batch.name)
         if held is None:
             self.batches[batch.name] = batch
-        elif (held.through, held.digest) != (batch.through, batch.digest):
+        elif not batch.is_held_as(held.through, held.digest):
             raise SinkError("memory sink: the batch's name holds other records")
         return held is None
 

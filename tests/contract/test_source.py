@@ -65,6 +65,10 @@ def gaps(batches):
     return [batch.gap[:3] for batch in batches if batch.gap is not None]
 
 
+def spans(batches):
+    return [(record.data, batch.gap) for batch in batches for record in batch.records]
+
+
 def progress_of(batches):
     return {batch.shard: batch.through for batch in batches}
 
@@ -217,30 +221,33 @@ def test_shard_that_expired_before_its_end_was_read_is_a_gap_to_there(peer, stre
 
 @pytest.mark.differs(kinesalite="lists all shards, whatever the `ShardFilter`")
 def test_shard_whose_beginning_expired_before_it_was_read_is_a_gap_from_there(peer, stream):
-    """The run before had read its parent to the end, and nothing of it."""
+    """An earlier run had read its parent to the end, and committed nothing of it."""
     kinesis = peer.kinesis
     split(kinesis, stream)
     began = shards(kinesis, stream)[SECOND]["SequenceNumberRange"]["StartingSequenceNumber"]
     put(kinesis, stream, b"1", key="a")
+    first_start_ms = source(peer, stream).describe().horizon_ms
     peer.go_on(25 * HOUR_SECONDS)
     (left,) = put(kinesis, stream, b"2", key="a")
+    reading = source(peer, stream)
+    assert reading.describe().horizon_ms > first_start_ms
 
-    batches = read(peer, stream, {FIRST: SHARD_END})
+    batches = list(reading.batches({FIRST: SHARD_END}, first_start_ms))
 
     assert data(batches) == [b"2"]
     assert gaps(batches) == [(SECOND, began, left)]
 
 
-def test_shard_whose_beginning_has_not_expired_is_no_gap(peer, stream):
+def test_shards_that_began_since_the_first_start_have_no_gap(peer, stream):
     put(peer.kinesis, stream, b"1")
+    first_start_ms = source(peer, stream).describe().horizon_ms
     split(peer.kinesis, stream)
     peer.go_on(23 * HOUR_SECONDS)
     put(peer.kinesis, stream, b"2", key="a")
 
-    batches = read(peer, stream, {FIRST: SHARD_END})
-
-    assert data(batches) == [b"2"]
-    assert gaps(batches) == []
+    reading = source(peer, stream)
+    assert reading.describe().horizon_ms == first_start_ms
+    assert spans(reading.batches({FIRST: SHARD_END}, first_start_ms)) == [(b"2", None)]
 
 
 def test_stream_made_again_under_its_name_is_read_from_its_start(peer, stream):

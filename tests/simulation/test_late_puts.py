@@ -59,9 +59,8 @@ def test_batch_that_comes_late_is_found_by_its_name(sizes, is_before):
     assert set(statements(storage).values()) == {1}
 
 
-@pytest.mark.xfail(strict=True, reason="a batch of which nothing is left claims no name")
 def test_batch_that_comes_late_does_not_hold_records_that_were_passed_without_an_object():
-    """BUG, reported: the next consumer commits the heartbeat, and begins a batch after it."""
+    """The next consumer commits the heartbeat, and begins a batch after it."""
     storage = SlowStorage(is_before=False)
 
     run_until_it_ends(storage, [record(heartbeat(), 1), record(activity(2), 2)], (2, 1))
@@ -69,13 +68,8 @@ def test_batch_that_comes_late_does_not_hold_records_that_were_passed_without_an
     assert set(statements(storage).values()) == {1}
 
 
-@pytest.mark.xfail(strict=True, reason="each of a batch's two objects claims the name for itself")
 def test_batch_that_comes_late_does_not_divide_the_objects_of_another_one():
-    """BUG, reported: the third record is lost.
-
-    The next consumer has put dead letters of three records, and then finds events of one. The one
-    after that takes the batch for whole, as both objects are there.
-    """
+    """The next consumer has dead letters of three records, and then finds events of one."""
     storage = SlowStorage(is_before=True)
     records = [record(activity(1), 1), record(GARBAGE, 2), record(activity(3), 3)]
 

@@ -52,10 +52,12 @@ def test_nothing_is_lost_or_comes_twice_whatever_fails():
         assert not missing, "too little went wrong"
 
 
-@pytest.mark.xfail(strict=True, reason="a shard without progress has no position to be held to")
-def test_every_record_that_expires_unread_is_told_of():
-    """BUG, reported: a shard that was open, but not committed yet, begins at its trim horizon."""
-    run_histories(range(100), is_every_loss_told=True)
+def test_nothing_is_lost_or_comes_twice_while_two_consumers_overlap():
+    """Commits are fenced, deliveries are not: the names of objects have to do it.
+
+    A consumer that was replaced, but does not know it yet, may still put the objects of a batch.
+    """
+    run_histories(range(400), at_once=2)
 
 
 def fingerprint(seed):

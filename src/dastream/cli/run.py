@@ -13,6 +13,7 @@ import click
 
 from dastream.checkpoint import open_checkpoints
 from dastream.cli.app import DONE, NOT_CLEAN
+from dastream.cli.config import config_option, given_settings
 from dastream.cli.progress import show_progress, tell_notice
 from dastream.cli.signals import stop_on_signals
 from dastream.clients import open_client
@@ -99,6 +100,7 @@ Examples:
     show_default=True,
     help="Tell when the run is further behind than this share of the stream's retention.",
 )
+@config_option
 def command(
     source_url: str,
     sink_urls: tuple[str, ...],
@@ -117,7 +119,8 @@ def command(
     decoded is kept as it is under dead-letter/ in the lake, and the exit code is then 3. SIGINT
     and SIGTERM deliver what has been read and end the run as if it were done.
     """
-    settings = Settings.from_environment(os.environ, transforms=transforms, resource_id=resource_id)
+    given = {"transforms": transforms, "resource_id": resource_id}
+    settings = Settings.from_environment(os.environ, **given_settings() | given)
     limits = BatchLimits(flush_bytes_max, flush_age_seconds_max)
     with ExitStack() as parts:
         source = parts.enter_context(closing(open_source(source_url, once=once, limits=limits)))

@@ -1,7 +1,9 @@
-"""The lake as a sink: for each batch one object of events and one of dead letters.
+"""The lake as a sink: for each batch an object of events, and one of dead letters if it has any.
 
-The first writer of a batch wins, and a second delivery finds it. Dead letters are written first,
-and either object may be the only one: the first of the two fixes how far the batch goes.
+The first writer of a batch wins, and a second delivery finds it. The object of events is written
+first, also if no event is left to be in it: so no two consumers, one of which does not know yet
+that it was replaced, can deliver one record under two names; and the objects of a shard follow
+one another without a hole.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from dastream.storage import Storage, open_storage
 
 __all__ = ["LakeSink", "open"]
 
-_KINDS = ("dead-letter", "events")
+_EVENTS, _DEAD_LETTERS = "events", "dead-letter"
 _NAME = re.compile(r"(?P<shard>.+)-(?P<start>after-\d+)\.jsonl\.gz", re.ASCII)
 
 
@@ -40,25 +42,22 @@ class LakeSink:
         self._storage = storage
 
     def names(self, resource_id: str, day: str) -> Iterator[BatchName]:
-        """Listed, object by object; one batch may come twice."""
-        for kind in _KINDS:
-            folder = _folder(kind, resource_id, day)
-            for key in self._keys(f"{folder}/"):
-                if name := _NAME.fullmatch(key.removeprefix(f"{folder}/")):
-                    yield BatchName(resource_id, day, name["shard"], name["start"])
+        """Listed, object by object."""
+        folder = f"{_folder(_EVENTS, resource_id, day)}/"
+        for key in self._keys(folder):
+            if name := _NAME.fullmatch(key.removeprefix(folder)):
+                yield BatchName(resource_id, day, name["shard"], name["start"])
 
     def extent(self, name: BatchName) -> Extent | None:
-        """Read from the receipts of the batch's objects, which tell if there should be another."""
-        receipts = {kind: self._receipt(_key(kind, name)) for kind in _KINDS}
-        for receipt in receipts.values():
-            if receipt is not None:
-                lacks_letters = receipt.dead_letters and receipts["dead-letter"] is None
-                lacks_events = receipt.events and receipts["events"] is None
-                return Extent(receipt.through, is_whole=not (lacks_letters or lacks_events))
-        return None
+        """Read from the receipt of the events, which tells if there should be dead letters."""
+        receipt = self._receipt(_key(_EVENTS, name))
+        if receipt is None:
+            return None
+        lacks_letters = receipt.dead_letters and not self._receipt(_key(_DEAD_LETTERS, name))
+        return Extent(receipt.through, is_whole=not lacks_letters)
 
     def deliver(self, batch: EventBatch) -> bool:
-        """Put both objects if they are absent, and make sure that what is there is this batch."""
+        """Put what is absent, and make sure that what is there is this batch."""
         receipt = jsonl.Receipt(
             start=batch.name.start,
             through=batch.through,
@@ -68,13 +67,10 @@ class LakeSink:
             dropped=dict(batch.dropped),
             dead_letters=len(batch.dead_letters),
         )
-        is_new = False
+        is_new = self._put(_EVENTS, batch, jsonl.pack(line.write_all(batch.events), receipt))
         if batch.dead_letters:
             data = jsonl.pack(map(dead_letter.write, batch.dead_letters), receipt)
-            is_new |= self._put(_key("dead-letter", batch.name), data, receipt)
-        if batch.events:
-            data = jsonl.pack(line.write_all(batch.events), receipt)
-            is_new |= self._put(_key("events", batch.name), data, receipt)
+            is_new |= self._put(_DEAD_LETTERS, batch, data)
         return is_new
 
     def notify(self, resource_id: str, notice: Notice) -> None:
@@ -85,15 +81,15 @@ class LakeSink:
     def close(self) -> None:
         """Nothing is open between batches."""
 
-    def _put(self, key: str, data: bytes, receipt: jsonl.Receipt) -> bool:
+    def _put(self, kind: str, batch: EventBatch, data: bytes) -> bool:
+        key = _key(kind, batch.name)
         if self._put_if_absent(key, data):
             return True
         held = self._receipt(key)
-        if held is None or (held.through, held.digest) != (receipt.through, receipt.digest):
+        if held is None or not batch.is_held_as(held.through, held.digest):
             raise SinkError(
                 f"sink: {key} holds other records",
-                hint="the stream was recreated, or another consumer writes here: "
-                "deliver to another place",
+                hint="another consumer writes here: stop it, or deliver to another place",
             )
         return False
 

@@ -27,16 +27,21 @@ class StreamDescription(NamedTuple):
     """What a source tells of its stream before it reads. Times are milliseconds since 1970.
 
     All times are of the stream's own clock. `created_ms` is the stream's creation, which tells it
-    from others of its name, `now_ms` the time of the answer; what arrived before `horizon_ms` is
-    not in the stream any more. `start_ms` is the time from which on records are asked for: 0 for
-    all, None for from now on. `shards` has the sequence number that each shard began with.
+    from others of its name, `now_ms` the time of the answer, `retention_ms` for how long a record
+    is kept. `start_ms` is the time from which on records are asked for: 0 for all, None for from
+    now on. `shards` has the sequence number that each shard began with.
     """
 
     created_ms: int
     now_ms: int
-    horizon_ms: int
+    retention_ms: int
     start_ms: int | None
     shards: Mapping[str, str]
+
+    @property
+    def horizon_ms(self) -> int:
+        """The time before which no record that is in the stream arrived."""
+        return max(self.created_ms, self.now_ms - self.retention_ms)
 
 
 class Source(Protocol):
@@ -57,7 +62,8 @@ class Source(Protocol):
     def batches(self, progress: Mapping[str, str], start_ms: int = 0) -> Iterator[RecordBatch]:
         """Batches of each shard, strictly one after another from its `progress` on.
 
-        A shard without progress gives what arrived from `start_ms` on. Ends when it was told to
+        A shard without progress gives what arrived from `start_ms` on, and a gap if some of that
+        may have expired. Ends when it was told to
         stop, or, for a source that reads once, at the tip of every shard. What has been read by
         then is yielded before. Raises SourceError.
         """

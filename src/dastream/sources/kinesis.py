@@ -90,6 +90,7 @@ class KinesisSource:
         self._sleep = sleep
         self._is_stopped = False
         self._retention_ms = DAY_MS  # the least that Kinesis keeps, until it has told
+        self._horizon_ms = 0
         self._readers: dict[str, ShardReader] = {}
 
     @property
@@ -100,22 +101,24 @@ class KinesisSource:
 
     def describe(self) -> StreamDescription:
         """Raises SourceError."""
-        summary = summarize(self._client, self.stream)
-        self._retention_ms = summary.retention_ms
+        created_ms, retention_ms, now_ms = summarize(self._client, self.stream)
         shards = list_shards(self._client, self.stream)
-        return StreamDescription(
-            created_ms=summary.created_ms,
-            now_ms=summary.now_ms,
-            horizon_ms=summary.now_ms - summary.retention_ms,
-            start_ms=self._start_ms,
-            shards={shard.id: shard.first for shard in shards.values()},
+        described = StreamDescription(
+            created_ms,
+            now_ms,
+            retention_ms,
+            self._start_ms,
+            {shard.id: shard.first for shard in shards.values()},
         )
+        self._retention_ms, self._horizon_ms = retention_ms, described.horizon_ms
+        return described
 
     def batches(self, progress: Mapping[str, str], start_ms: int = 0) -> Iterator[RecordBatch]:
         """Rounds over the open shards, until told to stop or, for `once`, at the tips."""
         shards = list_shards(self._client, self.stream)
         yield from self._expired(shards, progress)
-        progress = dict(progress) | self._worn(shards, progress)
+        if start_ms < self._horizon_ms:
+            progress = self._worn(shards) | dict(progress)
         finished = {shard for shard, through in progress.items() if through == SHARD_END}
         self._open_readers(shards, progress, finished, start_ms)
         failure: SourceError | None = None
@@ -139,22 +142,13 @@ class KinesisSource:
                 gap = Gap(shard, through, SHARD_END)
                 yield RecordBatch(self.stream, shard, through, SHARD_END, (), gap)
 
-    def _worn(
-        self, shards: Mapping[str, ListedShard], progress: Mapping[str, str]
-    ) -> dict[str, str]:
-        """The beginnings of shards that nobody read, and whose first records may have expired.
+    def _worn(self, shards: Mapping[str, ListedShard]) -> dict[str, str]:
+        """The beginnings of the shards whose first records may have expired since the start.
 
-        As progress they make what is missing a gap. Their parents were read to the end, so that
-        their own records were to be read next.
+        As progress they make what is missing a gap.
         """
-        finished = {shard for shard, through in progress.items() if through == SHARD_END}
-        unread = {
-            shard.id: shard.first
-            for shard in shards.values()
-            if shard.id not in progress and shard.parents & finished
-        }
-        worn = open_at_horizon(self._client, self.stream) if unread else set()
-        return {shard: first for shard, first in unread.items() if shard in worn}
+        worn = open_at_horizon(self._client, self.stream)
+        return {shard.id: shard.first for shard in shards.values() if shard.id in worn}
 
     def _rounds(
         self, progress: Mapping[str, str], finished: set[str], start_ms: int
@@ -211,15 +205,14 @@ class KinesisSource:
             shard,
             Batcher(self.stream, shard.id, after or shard.first, self._limits, self._clock),
             after=after,
-            start=_start_at(start_ms),
+            start=self._start_at(start_ms),
             retention_ms=self._retention_ms,
             poll_seconds=self._poll_seconds,
             clock=self._clock,
         )
 
-
-def _start_at(start_ms: int) -> StartAt:
-    if start_ms == 0:
-        return TRIM_HORIZON
-    moment = datetime.fromtimestamp(start_ms / 1000, UTC)
-    return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": moment}
+    def _start_at(self, start_ms: int) -> StartAt:
+        if start_ms <= self._horizon_ms:
+            return TRIM_HORIZON
+        moment = datetime.fromtimestamp(start_ms / 1000, UTC)
+        return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": moment}
