@@ -1,9 +1,12 @@
 """Settings and fixtures that all tests share."""
 
 import os
+import uuid
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tables import make_table
 
 settings.register_profile(
     "ci",
@@ -50,3 +53,15 @@ def aws(endpoint, clean_environment, monkeypatch):
     for name, value in endpoint.environment.items():
         monkeypatch.setenv(name, value)
     return endpoint
+
+
+@pytest.fixture
+def table(aws):
+    """The name of a new table for checkpoints on the endpoint."""
+    from dastream.checkpoint import open_checkpoints
+    from dastream.errors import ConfigError
+
+    name = f"checkpoints-{uuid.uuid4()}"
+    with pytest.raises(ConfigError) as missing:
+        open_checkpoints(f"dynamodb://{name}").progress("stream")
+    return make_table(aws.client("dynamodb"), missing.value.hint)

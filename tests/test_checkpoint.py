@@ -8,13 +8,15 @@ from dastream.errors import ConfigError
 from dastream.record import SHARD_END
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "dynamodb"])
 def checkpoints(request, tmp_path):
     """Every store in turn: the contract is one."""
     if request.param == "memory":
         store = MemoryCheckpoints()
-    else:
+    elif request.param == "sqlite":
         store = open_checkpoints(f"sqlite://{tmp_path}/state.sqlite")
+    else:
+        store = open_checkpoints(f"dynamodb://{request.getfixturevalue('table')}")
     yield store
     store.close()
 
@@ -186,8 +188,22 @@ def test_place_that_cannot_be_written_is_refused(tmp_path):
     "url", ["", "state.sqlite", "sqlite:state", "sqlite://host/state", "sqlite:///", "s3://b/x"]
 )
 def test_other_urls_are_refused(url):
-    with pytest.raises(ConfigError, match="not sqlite:///FILE"):
+    with pytest.raises(ConfigError, match=r"state: .* sqlite:///FILE"):
         open_checkpoints(url)
+
+
+def test_store_that_another_program_has_locked_is_refused_and_says_so(path):
+    SqliteCheckpoints(path).close()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+
+    with pytest.raises(ConfigError, match="locked") as caught:
+        SqliteCheckpoints(path)
+
+    assert "another program" in caught.value.hint
+    other.close()
+    SqliteCheckpoints(path).close()
 
 
 def test_spaces_in_a_url_are_escaped(tmp_path):

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dastream import holdings
+from dastream.clients import open_client
 from dastream.decode import Decoder
 from dastream.errors import DecryptError, KeyServiceError, RecordError
 from dastream.event import Event
+from dastream.keys import CachingUnwrap, open_unwrap
 from dastream.notice import Notice
 from dastream.record import (
     BatchName,
@@ -20,11 +22,12 @@ from dastream.record import (
     digest,
     utc_day,
 )
-from dastream.sinks import Sink
+from dastream.settings import Settings
+from dastream.sinks import Sink, open_sink
 from dastream.sources import StreamDescription
-from dastream.transforms import NamedTransform, apply
+from dastream.transforms import NamedTransform, apply, open_transforms
 
-__all__ = ["Deliverer", "Delivery"]
+__all__ = ["Deliverer", "Delivery", "DeliveryPlan"]
 
 REFUSED_RECORDS_MAX = 100
 """Records in a row that do not decrypt, before a run stops: no accident does that."""
@@ -37,8 +40,9 @@ EVENT_BYTES_MAX = 128 * 1024 * 1024
 class Delivery:
     """What became of the records through a position, all of which every sink holds.
 
-    `dropped` counts events by transform, `dead_letters` records by error. `arrival_ms` is that of
-    the last record, `seen_ms` that of each instance's last one, before any transform.
+    `dropped` counts events by transform, `dead_letters` records by error, `key_hits` and
+    `key_misses` the data keys that the cache had and that KMS was asked for. `arrival_ms` is that
+    of the last record, `seen_ms` that of each instance's last one, before any transform.
     """
 
     through: str
@@ -48,6 +52,8 @@ class Delivery:
     events_held: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
+    key_hits: int = 0
+    key_misses: int = 0
     arrival_ms: int = 0
     seen_ms: Mapping[str, int] = field(default_factory=dict)
 
@@ -55,8 +61,8 @@ class Delivery:
 class Deliverer:
     """Brings batches of records through decode and transforms into sinks.
 
-    `resource_id` is the cluster or instance whose stream it is. A batch whose events come to
-    `event_bytes_max` is delivered in parts.
+    `resource_id` is the cluster or instance whose stream it is, `key_cache` the unwrap of
+    `decode` if it counts. A batch whose events come to `event_bytes_max` is delivered in parts.
     """
 
     def __init__(
@@ -66,12 +72,15 @@ class Deliverer:
         sinks: Sequence[Sink],
         *,
         resource_id: str,
+        key_cache: CachingUnwrap | None = None,
         event_bytes_max: int = EVENT_BYTES_MAX,
     ) -> None:
         self._decode = decode
         self._transforms = transforms
         self._sinks = sinks
         self._resource_id = resource_id
+        self._key_cache = key_cache
+        self._keys_told = 0, 0
         self._event_bytes_max = event_bytes_max
         self._refused_in_a_row = 0
 
@@ -103,6 +112,11 @@ class Deliverer:
         """Bring a notice into every sink. Raises SinkError."""
         for sink in self._sinks:
             sink.notify(self._resource_id, notice)
+
+    def close(self) -> None:
+        """Close the sinks."""
+        for sink in self._sinks:
+            sink.close()
 
     def _part(
         self, batch: RecordBatch, *, whole: bool
@@ -161,6 +175,7 @@ class Deliverer:
         )
         stored = [sink.deliver(events) for sink in self._sinks]
         is_new = any(stored)
+        hits, misses = self._keys_used()
         return Delivery(
             through=batch.through,
             records=events.records,
@@ -169,14 +184,48 @@ class Deliverer:
             events_held=0 if is_new else len(events.events),
             dropped=part.dropped,
             dead_letters=Counter(type(letter.error).__name__ for letter in part.dead_letters),
+            key_hits=hits,
+            key_misses=misses,
             arrival_ms=batch.records[-1].arrival_ms or 0,
             seen_ms=part.seen_ms,
         )
+
+    def _keys_used(self) -> tuple[int, int]:
+        """Hits and misses since this was asked last."""
+        if self._key_cache is None:
+            return 0, 0
+        before, self._keys_told = self._keys_told, (self._key_cache.hits, self._key_cache.misses)
+        return self._keys_told[0] - before[0], self._keys_told[1] - before[1]
 
     def _name(self, batch: RecordBatch) -> BatchName:
         arrival_ms = batch.records[0].arrival_ms
         assert arrival_ms is not None, "a stream's record has an arrival time"
         return BatchName(self._resource_id, utc_day(arrival_ms), batch.shard, batch.start)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPlan:
+    """What a deliverer is made from, in a form that can be handed to another process.
+
+    `resource_id` is the cluster or instance whose stream it is, `region` that of its KMS key,
+    None for the one that boto3 finds.
+    """
+
+    settings: Settings
+    sink_urls: Sequence[str]
+    resource_id: str
+    region: str | None = None
+
+    def open(self) -> Deliverer:
+        """A deliverer with sinks, transforms and a key cache of its own. Raises ConfigError."""
+        unwrap = open_unwrap(self.settings, open_client("kms", region=self.region))
+        return Deliverer(
+            Decoder.from_settings(self.settings, unwrap),
+            open_transforms(self.settings.transforms),
+            [open_sink(url) for url in self.sink_urls],
+            resource_id=self.resource_id,
+            key_cache=unwrap,
+        )
 
 
 @dataclass

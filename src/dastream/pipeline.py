@@ -11,16 +11,21 @@ What it holds to:
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
 
 from dastream import notice
 from dastream.beginning import settle
 from dastream.checkpoint import Checkpoints
 from dastream.delivery import Deliverer, Delivery
 from dastream.errors import SinkError
-from dastream.record import Gap
+from dastream.lanes import Lanes, Move
+from dastream.record import Gap, RecordBatch
 from dastream.resumption import Resumption
 from dastream.sources import Source
 
@@ -46,6 +51,8 @@ class Counters:
     gaps: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
+    key_hits: int = 0
+    key_misses: int = 0
     arrival_ms: int = 0
     seen_ms: Mapping[str, int] = field(default_factory=dict)
 
@@ -58,6 +65,8 @@ class Counters:
         # New counters, not changed ones: a thread that shows progress may be reading the old.
         self.dropped = self.dropped + delivery.dropped
         self.dead_letters = self.dead_letters + delivery.dead_letters
+        self.key_hits += delivery.key_hits
+        self.key_misses += delivery.key_misses
         self.arrival_ms = max(self.arrival_ms, delivery.arrival_ms)
         self.seen_ms = _latest(self.seen_ms, delivery.seen_ms)
 
@@ -71,9 +80,18 @@ def _latest(seen_ms: Mapping[str, int], now_seen_ms: Mapping[str, int]) -> Mappi
     return dict(list((dict(seen_ms) | latest).items())[:INSTANCES_MAX])
 
 
+class Deliver(Protocol):
+    """What delivers a batch: a `Deliverer` here, or a `Worker` that has one elsewhere."""
+
+    def __call__(self, batch: RecordBatch, *, whole: bool) -> Iterator[Delivery]:
+        """Deliver a batch, and tell of each part of it."""
+        ...
+
+
 class Pipeline:
     """Moves one stream from a source into the sinks of a deliverer.
 
+    With `workers` these deliver, several shards at a time, and `deliver` tells what is held.
     `tell` is given a line for people when something about the stream is not as it should be.
     `retention_ms` is for how long the stream keeps a record, None before `run` has asked.
     """
@@ -84,6 +102,7 @@ class Pipeline:
         deliver: Deliverer,
         checkpoints: Checkpoints,
         *,
+        workers: Sequence[Deliver] = (),
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.counters = Counters()
@@ -91,6 +110,8 @@ class Pipeline:
         self._source = source
         self._deliver = deliver
         self._checkpoints = checkpoints
+        self._workers = workers
+        self._committing = threading.Lock()
         self._tell = tell
         self._is_stopped = False
 
@@ -101,13 +122,12 @@ class Pipeline:
         for line in start.told:
             self._tell(line)
         resumption = Resumption(self._deliver.extent)
-        for read in self._source.batches(start.progress, start.start_ms):
-            for batch, is_held in resumption(read):
-                if batch.gap is not None:
-                    self._report(batch.gap)
-                for delivery in self._deliver(batch, whole=is_held):
-                    self._checkpoints.commit(batch.stream, batch.shard, delivery.through)
-                    self.counters.add(delivery)
+        with self._lanes() as move:
+            for read in self._source.batches(start.progress, start.start_ms):
+                for batch, is_held in resumption(read):
+                    if batch.gap is not None:
+                        self._report(batch.gap)
+                    move(batch, is_held)
         if resumption.is_waiting and not self._is_stopped:
             raise SinkError(
                 "sink: a batch is held further than the stream reaches",
@@ -119,6 +139,19 @@ class Pipeline:
         """Deliver what has been read and return from `run`. For signal handlers and threads."""
         self._is_stopped = True
         self._source.stop()
+
+    def _lanes(self) -> AbstractContextManager[Move]:
+        """Where batches go: to the worker of their shard, or with no workers to be moved here."""
+        if not self._workers:
+            return nullcontext(partial(self._move, self._deliver))
+        moves = [partial(self._move, worker) for worker in self._workers]
+        return Lanes(moves, self._source.stop)
+
+    def _move(self, deliver: Deliver, batch: RecordBatch, is_held: bool) -> None:
+        for delivery in deliver(batch, whole=is_held):
+            with self._committing:
+                self._checkpoints.commit(batch.stream, batch.shard, delivery.through)
+                self.counters.add(delivery)
 
     def _report(self, gap: Gap) -> None:
         """Tell of a gap, durably before a checkpoint passes it."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dastream.event import Event
 
 __all__ = [
+    "DAY_MS",
     "SHARD_END",
     "BatchName",
     "DeadLetter",
@@ -28,6 +29,9 @@ __all__ = [
     "iso_time",
     "utc_day",
 ]
+
+DAY_MS = 86_400_000
+"""A UTC day, which has no leap second on a computer's clock."""
 
 SHARD_END = "SHARD_END"
 """The sequence number of a shard's end: a shard through `SHARD_END` has nothing more to give."""

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 import msgspec
 
 from dastream.cli.cells import escape
-from dastream.keys import CachingUnwrap
 from dastream.pipeline import Pipeline
 from dastream.sources import Source
 from dastream.watch import Watch
@@ -24,14 +23,12 @@ WATCH_SECONDS = 5.0
 
 
 @contextmanager
-def show_progress(
-    pipeline: Pipeline, source: Source, unwrap: CachingUnwrap, watch: Watch
-) -> Iterator[None]:
+def show_progress(pipeline: Pipeline, source: Source, watch: Watch) -> Iterator[None]:
     """Tell the counters on standard error while the block runs, and once more at its end.
 
     What `watch` finds is told when it begins, and when it is over.
     """
-    meter = _Meter(pipeline, source, unwrap, watch)
+    meter = _Meter(pipeline, source, watch)
     with _repeating(meter.look, WATCH_SECONDS), tell_repeatedly(meter.words, meter.figures):
         yield
 
@@ -76,12 +73,9 @@ def _write(text: str) -> None:
 class _Meter:
     """Reads the counters of a run. Another thread writes them: a figure may be a batch old."""
 
-    def __init__(
-        self, pipeline: Pipeline, source: Source, unwrap: CachingUnwrap, watch: Watch
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, source: Source, watch: Watch) -> None:
         self._pipeline = pipeline
         self._source = source
-        self._unwrap = unwrap
         self._watch = watch
         self._started = time.monotonic()
 
@@ -133,8 +127,8 @@ class _Meter:
             "eventsHeld": counters.events_held,
             "dropped": dict(counters.dropped),
             "deadLetters": dict(counters.dead_letters),
-            "keyHits": self._unwrap.hits,
-            "keyMisses": self._unwrap.misses,
+            "keyHits": counters.key_hits,
+            "keyMisses": counters.key_misses,
             "lagMs": dict(self._source.lag_ms),
             "gaps": counters.gaps,
             "troubles": self._watch.troubles,

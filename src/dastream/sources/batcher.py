@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from dastream.record import SHARD_END, Gap, Record, RecordBatch, utc_day
+from dastream.record import DAY_MS, SHARD_END, Gap, Record, RecordBatch
 
 __all__ = ["BatchLimits", "Batcher"]
 
@@ -79,9 +79,9 @@ class Batcher:
         self._after, self._records, self._bytes, self._gap = through, [], 0, None
 
 
-def _day(record: Record) -> str:
+def _day(record: Record) -> int:
     assert record.arrival_ms is not None, "a stream's record has an arrival time"
-    return utc_day(record.arrival_ms)
+    return record.arrival_ms // DAY_MS
 
 
 def _sequence(record: Record) -> str:

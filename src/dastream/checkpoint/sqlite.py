@@ -1,8 +1,4 @@
-"""Durable progress: through which position each shard of a stream has been delivered.
-
-With it goes what was settled when the stream was first read: which stream of its name it is, and
-from when on its records are wanted.
-"""
+"""Checkpoints in a SQLite file, for one consumer on one machine."""
 
 from __future__ import annotations
 
@@ -11,91 +7,25 @@ import os
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 from urllib.parse import unquote
 
+from dastream.checkpoint.contract import Beginning
 from dastream.errors import ConfigError, ServiceError
 from dastream.settings import split_url
 
-__all__ = [
-    "Beginning",
-    "Checkpoints",
-    "MemoryCheckpoints",
-    "SqliteCheckpoints",
-    "open_checkpoints",
-]
+__all__ = ["SqliteCheckpoints", "open"]
+
+LOCK_SECONDS_MAX = 2
+"""How long to wait for another program that has locked the file."""
 
 
-class Beginning(NamedTuple):
-    """What is settled when a stream is first read, in milliseconds since 1970.
-
-    `created_ms` is the stream's creation, which tells it from a later one of the same name;
-    records that arrived from `start_ms` on are wanted.
-    """
-
-    created_ms: int
-    start_ms: int
-
-
-class Checkpoints(Protocol):
-    """The contract of every checkpoint store. Only the pipeline writes to it."""
-
-    def beginning(self, stream: str) -> Beginning | None:
-        """How the stream was begun, None if it never was."""
-        ...
-
-    def begin(self, stream: str, beginning: Beginning, *, aside: str) -> None:
-        """Store durably, and at once, how a stream is begun that has no progress yet.
-
-        Progress that is under its name is an earlier stream's: it is kept under `aside`, in
-        place of what may be there.
-        """
-        ...
-
-    def progress(self, stream: str) -> Mapping[str, str]:
-        """The committed sequence number of each shard that has one."""
-        ...
-
-    def commit(self, stream: str, shard: str, through: str) -> None:
-        """Store, durably when it returns, that a shard is delivered through a position."""
-        ...
-
-    def close(self) -> None:
-        """Let another consumer use the store."""
-        ...
-
-
-def open_checkpoints(url: str) -> Checkpoints:
-    """The store that a URL names: `sqlite:///FILE`. Raises ConfigError."""
+def open(url: str) -> SqliteCheckpoints:
+    """The store at `sqlite:///FILE`. Raises ConfigError."""
     parts = split_url(url)
-    if parts.scheme == "sqlite" and not parts.netloc and parts.path.rstrip("/").startswith("/"):
-        return SqliteCheckpoints(Path(unquote(parts.path)))
-    raise ConfigError("state: the URL is not sqlite:///FILE", hint="write sqlite:///var/lib/…")
-
-
-class MemoryCheckpoints:
-    """Progress that ends with the process, for looking at a stream."""
-
-    def __init__(self) -> None:
-        self._beginnings: dict[str, Beginning] = {}
-        self._progress: dict[str, dict[str, str]] = {}
-
-    def beginning(self, stream: str) -> Beginning | None:
-        return self._beginnings.get(stream)
-
-    def begin(self, stream: str, beginning: Beginning, *, aside: str) -> None:
-        self._beginnings[stream] = beginning
-        if earlier := self._progress.pop(stream, None):
-            self._progress[aside] = earlier
-
-    def progress(self, stream: str) -> Mapping[str, str]:
-        return dict(self._progress.get(stream, {}))
-
-    def commit(self, stream: str, shard: str, through: str) -> None:
-        self._progress.setdefault(stream, {})[shard] = through
-
-    def close(self) -> None:
-        """Nothing to let go of."""
+    if parts.netloc or not parts.path.rstrip("/").startswith("/"):
+        raise ConfigError("state: the URL is not sqlite:///FILE", hint="write sqlite:///var/lib/…")
+    return SqliteCheckpoints(Path(unquote(parts.path)))
 
 
 class SqliteCheckpoints:
@@ -164,15 +94,16 @@ class SqliteCheckpoints:
 
 
 def _unusable(error: Exception) -> ConfigError:
-    return ConfigError(
-        f"state: cannot open the file ({error})",
-        hint="give --state another file; this one is damaged, not dastream's or not yours",
-    )
+    hint = "give --state another file; this one is damaged, not dastream's or not yours"
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+        hint = "another program has it open and locked, such as a backup: end that"
+    return ConfigError(f"state: cannot open the file ({error})", hint=hint)
 
 
 def _open_database(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    database = sqlite3.connect(path, check_same_thread=False)  # one after another may use it
+    # One thread after another may use it.
+    database = sqlite3.connect(path, timeout=LOCK_SECONDS_MAX, check_same_thread=False)
     try:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
