@@ -69,7 +69,7 @@ def test_batch_that_comes_late_does_not_hold_records_that_were_passed_without_an
 
 
 def test_batch_that_comes_late_does_not_divide_the_objects_of_another_one():
-    """The next consumer has dead letters of three records, and then finds events of one."""
+    """The next consumer has a batch of three records for the name that comes to hold one."""
     storage = SlowStorage(is_before=True)
     records = [record(activity(1), 1), record(GARBAGE, 2), record(activity(3), 3)]
 
