@@ -49,9 +49,11 @@ bench: $(READY)
 	@$(BIN)/python bench/run.py
 	@$(BIN)/python bench/postgres.py $(WRITE)
 
-# Kills the endpoint, the emitter and PostgreSQL fifty times while statements run.
+# Kills the endpoint, the emitter and PostgreSQL fifty times while statements run; then the
+# consumer under every fault: thousands of histories, hundreds of kills, outages, a million events.
 soak: $(READY)
 	@$(BIN)/python bench/soak_emit.py
+	@$(BIN)/python bench/soak_run.py
 
 clean:
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

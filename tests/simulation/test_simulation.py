@@ -60,15 +60,6 @@ def test_nothing_is_lost_or_comes_twice_while_two_consumers_overlap():
     run_histories(range(400), at_once=2)
 
 
-def test_nothing_is_lost_or_comes_twice_if_puts_of_killed_processes_come_late():
-    run_histories(range(400), late=0.5)
-
-
-def test_every_record_that_expires_unread_is_told_of():
-    """Also of a shard that was open, but not committed yet."""
-    run_histories(range(100), is_every_loss_told=True)
-
-
 def fingerprint(seed):
     """What a history was: every fault, how long it took, and the objects that were left."""
     history = History(seed, counts := Counter())
