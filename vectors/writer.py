@@ -1,4 +1,4 @@
-"""Writes records as an activity stream has them, and records that are wrong in one place.
+"""Writes AWS Encryption SDK messages, and messages that are wrong in one place.
 
 Nothing is shared with the reader that is tested: this is written from the AWS Encryption SDK
 specification (data-format/*, framework/algorithm-suites, framework/raw-aes-keyring). Whatever a
@@ -9,9 +9,7 @@ meets the fault and not a broken tag. All randomness follows from labels: same i
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,24 +21,15 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 __all__ = [
-    "CLUSTER",
     "DATA_KEY",
-    "KEY",
     "SUITES",
     "Frame",
     "Message",
     "Written",
     "counted",
     "encrypted_key",
-    "envelope",
-    "gzip",
-    "payload",
     "random_bytes",
 ]
-
-CLUSTER = "cluster-VECTORS"
-KEY = b"what kms made of the data key"
-"""The envelope's `key`: the ciphertext of the data key."""
 
 
 def random_bytes(label: str, length: int) -> bytes:
@@ -305,45 +294,3 @@ def _serialised(pairs: Sequence[tuple[bytes, bytes]]) -> bytes:
     if not pairs:
         return b""
     return len(pairs).to_bytes(2) + b"".join(counted(n) + counted(v) for n, v in pairs)
-
-
-def gzip(data: bytes) -> bytes:
-    """A gzip member of stored blocks: the same bytes with every version of every library."""
-    blocks = [data[start : start + 65535] for start in range(0, len(data), 65535)] or [b""]
-    deflated = b"".join(_stored(b, is_last=b is blocks[-1]) for b in blocks)
-    trailer = binascii.crc32(data).to_bytes(4, "little") + len(data).to_bytes(4, "little")
-    return b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + deflated + trailer
-
-
-def _stored(block: bytes, *, is_last: bool) -> bytes:
-    length = len(block)
-    return (
-        bytes([is_last])
-        + length.to_bytes(2, "little")
-        + (~length & 0xFFFF).to_bytes(2, "little")
-        + block
-    )
-
-
-def payload(entries: Sequence[str], **members: Any) -> bytes:
-    """The JSON in a message; entries are JSON text, and members that are None are left out."""
-    known = {
-        "type": "DatabaseActivityMonitoringRecord",
-        "clusterId": CLUSTER,
-        "instanceId": "db-VECTORS",
-    }
-    shown = {name: value for name, value in (known | members).items() if value is not None}
-    start = json.dumps(shown, ensure_ascii=False)[:-1]
-    return f'{start},"databaseActivityEventList":[{",".join(entries)}]}}'.encode()
-
-
-def envelope(message: bytes, **members: Any) -> bytes:
-    """The data of a record; members that are None are left out."""
-    known = {
-        "type": "DatabaseActivityMonitoringRecords",
-        "version": "1.1",
-        "databaseActivityEvents": base64.b64encode(message).decode(),
-        "key": base64.b64encode(KEY).decode(),
-    }
-    shown = {name: value for name, value in (known | members).items() if value is not None}
-    return json.dumps(shown, ensure_ascii=False, separators=(",", ":")).encode()
