@@ -1,0 +1,106 @@
+"""One input through one of the readers, and what must hold of it.
+
+The first byte of an input says which reader; the rest is its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from vectors import outer
+from vectors.writer import DATA_KEY
+
+from dastream import line
+from dastream.decode import Decoder
+from dastream.errors import DecodeError
+from dastream.event import Event
+from dastream.format.engines import ENGINES
+from dastream.format.message import decrypt
+from dastream.lake.reader import read_event
+from dastream.record import Position, Record
+from dastream.transforms import DEFAULT, apply
+from fuzz.recipe import message_of, sealed
+
+__all__ = ["LAYERS", "run"]
+
+_VERSIONS = ("1.0", "1.1", "1.2", "1.3", "1.4", "")
+
+
+def _unwrap(key: bytes, context: Mapping[str, str]) -> bytes:
+    del key, context
+    return DATA_KEY
+
+
+_decode = Decoder(_unwrap)
+
+
+def run(data: bytes) -> str:
+    """Read an input; the name of what came of it.
+
+    Raises whatever a reader raises that it must not, and AssertionError where a result is wrong.
+    """
+    layer = LAYERS[data[0] % len(LAYERS)] if data else _record
+    try:
+        layer(data[1:])
+    except DecodeError as error:
+        return type(error).__name__
+    return "read"
+
+
+def _record(data: bytes) -> None:
+    """The data of a record."""
+    _check(_decode(Record(data, Position("stream", "shard", "1"), 0)))
+
+
+def _message(data: bytes) -> None:
+    """A message of any bytes."""
+    decrypt(data, DATA_KEY)
+
+
+def _sealed_message(data: bytes) -> None:
+    """A message whose tags hold."""
+    decrypt(message_of(data), DATA_KEY)
+
+
+def _text(data: bytes) -> None:
+    """The text of a message that opens: what should be gzip."""
+    _record(outer.envelope(sealed(data)))
+
+
+def _payload(data: bytes) -> None:
+    """The JSON in a message."""
+    _record(outer.envelope(sealed(outer.gzip(data))))
+
+
+def _entry(data: bytes) -> None:
+    """One entry of a payload, by every engine, under one of the versions."""
+    version, entry = _VERSIONS[data[0] % len(_VERSIONS)] if data else "", data[1:]
+    payload = outer.payload(["@"]).replace(b"@", entry)
+    for engine in ENGINES.values():
+        engine.columns(entry)
+    _record(outer.envelope(sealed(outer.gzip(payload)), version=version))
+
+
+LAYERS: tuple[Callable[[bytes], None], ...] = (
+    _record,
+    _message,
+    _sealed_message,
+    _text,
+    _payload,
+    _entry,
+)
+
+
+def _check(events: list[Event]) -> None:
+    """An event has columns, whatever its entry is, and its line gives it back."""
+    for event in events:
+        columns = event.columns
+        assert isinstance(columns.misfits, tuple)
+        delivered = line.write(event)
+        assert b"\n" not in delivered
+        assert b"\r" not in delivered
+        again = read_event(delivered)
+        assert (again.id, again.entry) == (event.id, event.entry.translate(None, b"\r\n"))
+        assert again.columns == columns
+    apply(DEFAULT, events, Counter())
