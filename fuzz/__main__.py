@@ -1,11 +1,12 @@
-"""Runs the fuzzer: `python -m fuzz [-runs=N] [libFuzzer's other flags] [directories]`.
+"""Runs the fuzzer: `python -m fuzz [libFuzzer's flags]`.
 
-Without directories it starts from the corpus and the vectors, and keeps what it finds in
-`fuzz/found`, which is not part of the project; `-merge=1` brings that into the corpus.
+It starts from the corpus and the vectors, and keeps what is new in `fuzz/work/found`. With
+`-merge=1` it brings what adds something into the corpus instead, the smallest files first.
 """
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from pathlib import Path
 
@@ -13,30 +14,26 @@ import atheris
 
 with atheris.instrument_imports(include=["dastream"]):
     from fuzz.harness import run
-from fuzz.seeds import seeds
+from fuzz.seeds import seeds, words
 
 HERE = Path(__file__).parent
-FLAGS = (
-    "-max_len=4096",
-    "-timeout=10",
-    "-rss_limit_mb=1024",
-    "-use_value_profile=1",
-    f"-dict={HERE / 'words.dict'}",
-)
+WORK = HERE / "work"
+FLAGS = ("-max_len=4096", "-timeout=10", "-rss_limit_mb=1024", "-use_value_profile=1")
 
 
 def main() -> None:
     """Fuzz until the runs are done or something is found."""
-    arguments = sys.argv[1:]
-    if all(argument.startswith("-") for argument in arguments):
-        found = HERE / "found"
-        found.mkdir(exist_ok=True)
-        seeded = HERE / "found" / "seeds"
-        seeded.mkdir(exist_ok=True)
-        for name, data in seeds().items():
-            (seeded / name).write_bytes(data)
-        arguments += [str(found), str(HERE / "corpus"), str(seeded)]
-    atheris.Setup([sys.argv[0], *FLAGS, *arguments], run)
+    is_merge = "-merge=1" in sys.argv
+    directories = [WORK / "found", HERE / "corpus", WORK / "seeds"]
+    if is_merge:
+        directories = [HERE / "corpus", WORK / "found", WORK / "seeds"]
+    for directory in directories:
+        directory.mkdir(parents=True, exist_ok=True)
+    for data in seeds():
+        (WORK / "seeds" / hashlib.sha1(data).hexdigest()).write_bytes(data)  # noqa: S324 - a name
+    (WORK / "words.dict").write_text(words())
+    flags = [f"-dict={WORK / 'words.dict'}", f"-artifact_prefix={WORK}/", *FLAGS]
+    atheris.Setup([sys.argv[0], *flags, *sys.argv[1:], *map(str, directories)], run)
     atheris.Fuzz()
 
 

@@ -22,7 +22,7 @@ from dastream.record import Position, Record
 from dastream.transforms import DEFAULT, apply
 from fuzz.recipe import message_of, sealed
 
-__all__ = ["LAYERS", "run"]
+__all__ = ["ENTRY", "LAYERS", "MESSAGE", "RECORD", "run"]
 
 _VERSIONS = ("1.0", "1.1", "1.2", "1.3", "1.4", "")
 
@@ -90,6 +90,8 @@ LAYERS: tuple[Callable[[bytes], None], ...] = (
     _payload,
     _entry,
 )
+RECORD, MESSAGE, ENTRY = b"\0", b"\1", b"\5"
+"""What an input for a layer begins with."""
 
 
 def _check(events: list[Event]) -> None:
