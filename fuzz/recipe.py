@@ -6,12 +6,16 @@ what is written into a message, right or wrong, and the message is sealed after 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from vectors.writer import SUITES, Frame, Message, encrypted_key
 
-__all__ = ["message_of", "sealed"]
+from dastream.format.engines import TABLES
+from dastream.line import Head
+
+__all__ = ["entry_of", "message_of", "sealed"]
 
 _SUITES = tuple(SUITES)
 
@@ -39,6 +43,60 @@ class _Choices:
 def sealed(plaintext: bytes, suite: int = 0x0178) -> bytes:
     """A message that opens."""
     return Message(plaintext=plaintext, suite=suite).write().bytes
+
+
+def entry_of(data: bytes) -> bytes:
+    """An entry as the bytes say: JSON always, with known names and unlikely values."""
+    return _object(_Choices(data), depth_max=3)
+
+
+def _object(choices: _Choices, depth_max: int) -> bytes:
+    members = [
+        _string(choices, _NAMES) + b":" + _value(choices, depth_max)
+        for _ in range(choices.number() % 12)
+    ]
+    return b"{" + _space(choices) + b",".join(members) + b"}"
+
+
+def _value(choices: _Choices, depth_max: int) -> bytes:
+    kind = choices.number() % 8
+    if kind == 0 and depth_max:
+        return _object(choices, depth_max - 1)
+    if kind == 1 and depth_max:
+        items = [_value(choices, depth_max - 1) for _ in range(choices.number() % 4)]
+        return b"[" + b",".join(items) + _space(choices) + b"]"
+    if kind == 2:
+        return str(choices.number(9) - (1 << 63)).encode()
+    if kind == 3:
+        return _OTHERS[choices.number() % len(_OTHERS)]
+    return _string(choices, _TEXTS)
+
+
+def _string(choices: _Choices, likely: Sequence[str]) -> bytes:
+    index = choices.number() % (2 * len(likely))
+    text = likely[index] if index < len(likely) else choices.counted().decode("utf-8", "replace")
+    escaped = json.dumps(text, ensure_ascii=choices.number() % 2 == 0)
+    return escaped.encode("utf-8", "backslashreplace")
+
+
+def _space(choices: _Choices) -> bytes:
+    return (b"", b"", b" ", b"\n", b"\r\n\t")[choices.number() % 5]
+
+
+_NAMES = (
+    *sorted({m.name for table in TABLES.values() for m in table.members.values()}),
+    *(*Head.__struct_fields__, "entry", "entry.eventId", "entry.entry.x", "entries", "type"),
+)
+_TEXTS = (
+    *("", "heartbeat", "record", "MAIN", "AUX", "LOGIN FAILED", "rdsadmin", "RDSADMIN", "0", "1"),
+    *("PostgreSQL", "MySQL", "Oracle", "SQLSERVER", "Postgres 3.0", "false", "[a, b]", '["x"]'),
+    *("2026-11-23 07:28:04.920564+00", "2026-11-23 07:28:04.9205647", "9999-99-99 99:99:99"),
+    *("\ud800", "\ud83d\ude00", "\0", "\u2028", "a\nb\r", "{", '\\"', "=1+1"),
+)
+_OTHERS = (
+    *(b"null", b"true", b"false", b"-0", b"0.0", b"1e400", b"-1E-400", b"[]", b"{}"),
+    *(b"9" * 25, b"1" + b"0" * 400, b"[" * 50 + b"]" * 50, rb'"\u0065ntry"', rb'"\ud83d\ude00"'),
+)
 
 
 def message_of(data: bytes) -> bytes:
