@@ -51,11 +51,12 @@ fuzz: $(READY)
 	else $(BIN)/python -m pip install --quiet --group fuzz; fi
 	@$(BIN)/python -m fuzz -runs=$(RUNS) -print_final_stats=1
 
+# WRITE=--write puts the tables into docs/performance.md and docs/postgresql-cost.md.
 bench: $(READY)
-	@$(BIN)/python bench/decode.py
+	@$(BIN)/python bench/decode.py $(WRITE)
 	@$(BIN)/python bench/kinesis.py
 	@$(BIN)/python bench/columns.py
-	@$(BIN)/python bench/postgres.py
+	@$(BIN)/python bench/postgres.py $(WRITE)
 
 # Kills the endpoint, the emitter and PostgreSQL fifty times while statements run.
 soak: $(READY)

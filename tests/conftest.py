@@ -5,6 +5,9 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from accelerators import accelerated
+from dastream.format.primitives import ACCELERATORS
+
 settings.register_profile(
     "ci",
     derandomize=True,
@@ -14,6 +17,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("ci")
+
+
+@pytest.fixture(params=[(), ACCELERATORS], ids=["pure", "fast"])
+def with_and_without_accelerators(request):
+    """Each test of a module twice, by `pytestmark`."""
+    yield from accelerated(request.param)
 
 
 @pytest.fixture
