@@ -23,18 +23,28 @@ FLAGS = ("-max_len=4096", "-timeout=10", "-rss_limit_mb=1024", "-use_value_profi
 
 def main() -> None:
     """Fuzz until the runs are done or something is found."""
-    is_merge = "-merge=1" in sys.argv
-    directories = [WORK / "found", HERE / "corpus", WORK / "seeds"]
-    if is_merge:
-        directories = [HERE / "corpus", WORK / "found", WORK / "seeds"]
-    for directory in directories:
-        directory.mkdir(parents=True, exist_ok=True)
+    arguments = sys.argv[1:]
+    if not any(argument.startswith("-merge_inner") for argument in arguments):
+        arguments = [*_flags(), *arguments, *map(str, _directories("-merge=1" in arguments))]
+    # To merge, libFuzzer starts its program again through a shell.
+    atheris.Setup([f"{sys.executable} -m fuzz", *arguments], run)
+    atheris.Fuzz()
+
+
+def _flags() -> list[str]:
+    (WORK / "seeds").mkdir(parents=True, exist_ok=True)
+    (WORK / "words.dict").write_text(words())
+    return [f"-dict={WORK / 'words.dict'}", f"-artifact_prefix={WORK}/", *FLAGS]
+
+
+def _directories(is_merge: bool) -> list[Path]:
+    """Where inputs lie; the first one gets the new ones."""
     for data in seeds():
         (WORK / "seeds" / hashlib.sha1(data).hexdigest()).write_bytes(data)  # noqa: S324 - a name
-    (WORK / "words.dict").write_text(words())
-    flags = [f"-dict={WORK / 'words.dict'}", f"-artifact_prefix={WORK}/", *FLAGS]
-    atheris.Setup([sys.argv[0], *flags, *sys.argv[1:], *map(str, directories)], run)
-    atheris.Fuzz()
+    found, corpus = WORK / "found", HERE / "corpus"
+    for directory in (found, corpus):
+        directory.mkdir(exist_ok=True)
+    return [corpus, found, WORK / "seeds"] if is_merge else [found, corpus, WORK / "seeds"]
 
 
 if __name__ == "__main__":
