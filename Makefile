@@ -56,6 +56,7 @@ bench: $(READY)
 	@$(BIN)/python bench/decode.py $(WRITE)
 	@$(BIN)/python bench/kinesis.py
 	@$(BIN)/python bench/columns.py
+	@$(BIN)/python bench/run.py
 	@$(BIN)/python bench/postgres.py $(WRITE)
 
 # Kills the endpoint, the emitter and PostgreSQL fifty times while statements run.

@@ -159,8 +159,9 @@ class Replay:
         """The letters that earlier passes delivered, by number, and the number of the next pass."""
         held: set[int] = set()
         number_of_pass = 1
-        while (through := self._sink.extent(bundle.name(number_of_pass))) is not None:
-            held |= _listed(through, set(range(1, len(bundle.records) + 1)) - held)
+        left = set(range(1, len(bundle.records) + 1))
+        while (extent := self._sink.extent(bundle.name(number_of_pass))) and extent.is_whole:
+            held |= _listed(extent.through, left - held)
             number_of_pass += 1
         return held, number_of_pass
 
