@@ -51,9 +51,10 @@ fuzz: $(READY)
 	else $(BIN)/python -m pip install --quiet --group fuzz; fi
 	@$(BIN)/python -m fuzz -runs=$(RUNS) -print_final_stats=1
 
-# WRITE=--write puts the tables into docs/performance.md and docs/postgresql-cost.md.
+# WRITE=--write puts the tables into docs/performance.md, cost.md and postgresql-cost.md.
 bench: $(READY)
 	@$(BIN)/python bench/decode.py $(WRITE)
+	@$(BIN)/python bench/cost.py $(WRITE)
 	@$(BIN)/python bench/kinesis.py
 	@$(BIN)/python bench/columns.py
 	@$(BIN)/python bench/run.py

@@ -28,6 +28,7 @@ class Inflater(Protocol):
     """`zlib.decompressobj`, as far as it is used here."""
 
     eof: bool
+    unconsumed_tail: bytes
     unused_data: bytes
     unconsumed_tail: bytes
 
