@@ -59,6 +59,7 @@ def payloads() -> Iterator[Case]:
         ("not-utf8", "text that is not UTF-8", text.replace("ü".encode(), b"\xfc")),
         ("surrogate-utf8", "a surrogate in UTF-8", text.replace("ü".encode(), b"\xed\xa0\x80")),
         ("control", "a line feed in a string", text.replace("ü".encode(), b"\n")),
+        ("number-huge", "a number that no double can hold, and no object", b"1e400"),
         ("nan", "NaN is not JSON", outer.payload(['{"x":NaN}'])),
         ("number-00", "00 is not JSON", outer.payload(['{"x":00}'])),
         ("single-quotes", "JSON has double quotes", outer.payload(["{'x':1}"])),

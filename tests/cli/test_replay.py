@@ -148,6 +148,22 @@ def test_every_kind_of_dead_letter_is_kept_as_it_was_and_comes_back_once_mended(
     }
 
 
+def test_run_without_its_state_goes_on_after_a_replay_into_its_lake(put, lake, tmp_path, capsys):
+    foreign = sealed([entry("SELECT 2")])
+    put(put.seal(entry("SELECT 1")), foreign, put.seal(entry("SELECT 3")))
+    keys = data_keys_file(tmp_path / "keys.json", foreign)
+    assert run(lake, tmp_path) == 3
+
+    assert replay(capsys, lake, "--sink", lake, "--data-keys", keys)[0] == 0
+    for state in tmp_path.glob("state.sqlite*"):
+        state.unlink()
+    put(put.seal(entry("SELECT 4")))
+
+    assert run(lake, tmp_path) == 0
+    assert events(lake) == {f"SELECT {number}": 1 for number in (1, 2, 3, 4)}
+    assert replay(capsys, lake, "--sink", lake)[1]["held"] == 1
+
+
 def test_everything_that_firehose_gave_up_comes_back(put, lake, aws, capsys, monkeypatch):
     """The function may not use the key: Firehose tries, and puts whole batches aside."""
     aws.client("s3").create_bucket(Bucket="audit")

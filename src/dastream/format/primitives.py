@@ -30,7 +30,6 @@ class Inflater(Protocol):
     eof: bool
     unconsumed_tail: bytes
     unused_data: bytes
-    unconsumed_tail: bytes
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
