@@ -42,7 +42,7 @@ def _open_block(message: bytes, header: Header, cipher: AESGCM) -> tuple[bytes, 
     end = start + int.from_bytes(length) + TAG_BYTES
     aad = header.message_id + _BLOCK_AAD + b"\0\0\0\1" + length
     iv = message[header.end : length_at]
-    return _open(cipher, iv, _content(message, start, end), aad), end
+    return _open(cipher, iv, _content(message, start, end), aad, 1), end
 
 
 def _open_frame(
@@ -52,7 +52,9 @@ def _open_frame(
     end = start + header.frame_bytes + TAG_BYTES
     numeral = _number(message, offset, number)
     aad = header.message_id + _FRAME_AAD + numeral + header.frame_bytes.to_bytes(8)
-    return _open(cipher, message[offset + 4 : start], _content(message, start, end), aad), end
+    return _open(
+        cipher, message[offset + 4 : start], _content(message, start, end), aad, number
+    ), end
 
 
 def _open_final_frame(
@@ -68,7 +70,7 @@ def _open_final_frame(
     numeral = _number(message, offset, number)
     aad = header.message_id + _FINAL_FRAME_AAD + numeral + b"\0\0\0\0" + length
     iv = message[offset + 4 : length_at]
-    return _open(cipher, iv, _content(message, start, end), aad), end
+    return _open(cipher, iv, _content(message, start, end), aad, number), end
 
 
 def _number(message: bytes, offset: int, expected: int) -> bytes:
@@ -86,8 +88,10 @@ def _content(message: bytes, start: int, end: int) -> bytes:
     return message[start:end]
 
 
-def _open(cipher: AESGCM, iv: bytes, sealed: bytes, aad: bytes) -> bytes:
+def _open(cipher: AESGCM, iv: bytes, sealed: bytes, aad: bytes, number: int) -> bytes:
     try:
         return cipher.decrypt(iv, sealed, aad)
     except InvalidTag:
-        raise DecryptError("message body: the tag of a frame does not hold") from None
+        raise DecryptError(
+            f"message body: the tag of frame {number} does not hold, it was altered"
+        ) from None
