@@ -18,7 +18,7 @@ def test_runs_under_clocks_that_jump_deliver_everything_once(make_scene, runs_un
     runs, scene = runs_under_jumping_clocks, make_scene()
     chance = random.Random(1)
 
-    print(kill_repeatedly(scene, runs, chance, 6, hits_min=1))
+    print(kill_repeatedly(scene, runs, chance, 10, hits_min=1))
 
     assert runs(*scene.arguments, "--once", **scene.environment).code in {0, 3}
     scene.assert_everything_is_there()

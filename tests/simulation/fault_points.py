@@ -6,8 +6,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 
 from dastream.errors import KeyServiceError, ServiceError
 
-SUSPENSION_CHANCE = 0.002
-SUSPENSION_SECONDS = (70, 400, 4000, 100_000)
+PAUSE_SECONDS = (70, 400, 4000, 100_000)
 """For how long a machine may stand still: batches age, then iterators expire, then shards."""
 
 CALLS_MAX = 20_000
@@ -36,13 +35,15 @@ READING_WEIGHT = 0.1
 class Chances(NamedTuple):
     """How likely a crash, an error and a stop are at each call that is not only reading.
 
-    `late` is how likely a put is carried out later on, if the process ends at it.
+    `late` is how likely a put is carried out later on, if the process ends at it; `pause` how
+    likely a call takes some of `PAUSE_SECONDS`.
     """
 
     crash: float = 0.0
     error: float = 0.0
     stop: float = 0.0
     late: float = 0.0
+    pause: float = 0.0
 
 
 class Outside:
@@ -78,18 +79,20 @@ class Outside:
             self._clock.at(self._clock.seconds + self._chance.uniform(0.0, 1.5), operation)
 
     def _duration_seconds(self):
-        if self._chance.random() >= SUSPENSION_CHANCE:
+        if self._chance.random() >= self._chances.pause:
             return self._chance.uniform(0.0, 0.05)
-        seconds = self._chance.choice(SUSPENSION_SECONDS)
-        self.errors += seconds == max(SUSPENSION_SECONDS)  # a shard that is gone ends the run
+        seconds = self._chance.choice(PAUSE_SECONDS)
+        self.errors += seconds == max(PAUSE_SECONDS)  # a shard that is gone ends the run
         return seconds
 
     def _strike(self, point, moment, error):
+        if self._is_dead:
+            raise CrashError
         self._calls += 1
         assert self._calls < CALLS_MAX, "goes on forever"
-        crash, failure, stop, _ = self._chances
+        crash, failure, stop, *_ = self._chances
         drawn = self._chance.random() / (READING_WEIGHT if point in READING else 1)
-        if self._is_dead or drawn < crash:
+        if drawn < crash:
             self._is_dead = True
             self.counts[point, moment, "crash"] += 1
             raise CrashError

@@ -107,6 +107,7 @@ class History:
             error=self._chance.choice([0.0, 0.02, 0.1 / self._at_once**3]),
             stop=self._chance.choice([0.0, 0.0, 0.02]),
             late=0.5,
+            pause=0.002,
         )
         self._run(chances)
 

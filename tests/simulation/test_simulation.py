@@ -57,7 +57,7 @@ def test_nothing_is_lost_or_comes_twice_while_two_consumers_overlap():
 
     A consumer that was replaced, but does not know it yet, may still put the objects of a batch.
     """
-    run_histories(range(400), at_once=2)
+    run_histories(range(250), at_once=2)
 
 
 def fingerprint(seed):
