@@ -44,6 +44,7 @@ bench: $(READY)
 	@$(BIN)/python bench/decode.py
 	@$(BIN)/python bench/kinesis.py
 	@$(BIN)/python bench/columns.py
+	@$(BIN)/python bench/run.py
 	@$(BIN)/python bench/postgres.py
 	@$(BIN)/python bench/lake.py
 
