@@ -40,12 +40,14 @@ test: lint
 docs: $(READY)
 	@$(BIN)/python docs/generate.py --write
 
+# WRITE=--write puts the tables into docs/performance.md, cost.md and postgresql-cost.md.
 bench: $(READY)
-	@$(BIN)/python bench/decode.py
+	@$(BIN)/python bench/decode.py $(WRITE)
+	@$(BIN)/python bench/cost.py $(WRITE)
 	@$(BIN)/python bench/kinesis.py
 	@$(BIN)/python bench/columns.py
 	@$(BIN)/python bench/run.py
-	@$(BIN)/python bench/postgres.py
+	@$(BIN)/python bench/postgres.py $(WRITE)
 	@$(BIN)/python bench/lake.py
 
 # Kills the endpoint, the emitter and PostgreSQL fifty times while statements run.
