@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint docs bench soak clean
+.PHONY: setup demo test lint docs vectors fuzz bench soak clean
 
 setup: $(READY)
 
@@ -40,16 +40,32 @@ test: lint
 docs: $(READY)
 	@$(BIN)/python docs/generate.py --write
 
+# Writes the test vectors anew; the same code gives the same files.
+vectors: $(READY)
+	@$(BIN)/python -m vectors.generate
+
+# A million inputs, more with RUNS=; what is new is kept in fuzz/work, see fuzz/README.md.
+RUNS ?= 1000000
+fuzz: $(READY)
+	@if command -v uv >/dev/null; then uv pip install --quiet --python $(BIN)/python --group fuzz; \
+	else $(BIN)/python -m pip install --quiet --group fuzz; fi
+	@$(BIN)/python -m fuzz -runs=$(RUNS) -print_final_stats=1
+
+# WRITE=--write puts the tables into docs/performance.md, cost.md and postgresql-cost.md.
 bench: $(READY)
-	@$(BIN)/python bench/decode.py
+	@$(BIN)/python bench/decode.py $(WRITE)
+	@$(BIN)/python bench/cost.py $(WRITE)
 	@$(BIN)/python bench/kinesis.py
 	@$(BIN)/python bench/columns.py
-	@$(BIN)/python bench/postgres.py
+	@$(BIN)/python bench/run.py
+	@$(BIN)/python bench/postgres.py $(WRITE)
 	@$(BIN)/python bench/lake.py
 
-# Kills the endpoint, the emitter and PostgreSQL fifty times while statements run.
+# Kills the endpoint, the emitter and PostgreSQL fifty times while statements run; then the
+# consumer under every fault: thousands of histories, hundreds of kills, outages, a million events.
 soak: $(READY)
 	@$(BIN)/python bench/soak_emit.py
+	@$(BIN)/python bench/soak_run.py
 
 clean:
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

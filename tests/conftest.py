@@ -1,9 +1,14 @@
 """Settings and fixtures that all tests share."""
 
 import os
+import uuid
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from accelerators import accelerated
+from dastream.format.primitives import ACCELERATORS
+from tables import make_table
 
 settings.register_profile(
     "ci",
@@ -14,6 +19,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("ci")
+
+
+@pytest.fixture(params=[(), ACCELERATORS], ids=["pure", "fast"])
+def with_and_without_accelerators(request):
+    """Each test of a module twice, by `pytestmark`."""
+    yield from accelerated(request.param)
 
 
 @pytest.fixture
@@ -35,9 +46,30 @@ def endpoint():
         yield running
 
 
+@pytest.fixture(scope="session")
+def kinesalite():
+    """The URL of a kinesalite, the other peer beside our endpoint."""
+    import kinesalite
+
+    with kinesalite.serving() as url:
+        yield url
+
+
 @pytest.fixture
 def aws(endpoint, clean_environment, monkeypatch):
     """The endpoint, found by every boto3 client that is opened during the test."""
     for name, value in endpoint.environment.items():
         monkeypatch.setenv(name, value)
     return endpoint
+
+
+@pytest.fixture
+def table(aws):
+    """The name of a new table for checkpoints on the endpoint."""
+    from dastream.checkpoint import open_checkpoints
+    from dastream.errors import ConfigError
+
+    name = f"checkpoints-{uuid.uuid4()}"
+    with pytest.raises(ConfigError) as missing:
+        open_checkpoints(f"dynamodb://{name}").progress("stream")
+    return make_table(aws.client("dynamodb"), missing.value.hint)

@@ -1,22 +1,29 @@
 """Parquet files: rows, order, receipts, bytes."""
 
 import io
+from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pyarrow.parquet as pq
 import pytest
 
 import lakes
+from dastream.delivery import DeliveryPlan
 from dastream.errors import ConfigError, SinkError
 from dastream.event import SCHEMA_VERSION, Columns, Event, Origin
 from dastream.format.engines import ENGINES
-from dastream.record import BatchName, EventBatch
+from dastream.lake.database import Database
+from dastream.lake.search import Query, Search
+from dastream.record import BatchName, EventBatch, Extent
+from dastream.settings import Settings
 from dastream.sinks import formats, open_sink, parquet, require_entries
 from dastream.sinks.jsonl import Receipt
 from dastream.sinks.lake import LakeSink
 from dastream.sinks.table import SCHEMA, table
-from dastream.testing import MemorySink, MemoryStorage
-from support import CLUSTER, DAY, SHARD
+from dastream.testing import MemorySink, MemorySource, MemoryStorage
+from pipelines import EXPECTED_STATEMENTS, pipeline, stream
+from support import CLUSTER, DAY, SHARD, STREAM
 
 NAME = BatchName(CLUSTER, DAY, SHARD, "after-0")
 KEY = f"events/cluster={CLUSTER}/day={DAY}/{SHARD}-after-0.parquet"
@@ -193,14 +200,74 @@ def test_object_of_another_maker_under_the_name_stops_with_a_sink_error():
         LakeSink(storage, formats.PARQUET).deliver(batch(lakes.event()))
 
 
-@pytest.mark.parametrize("first", [formats.JSON_LINES, formats.PARQUET])
-@pytest.mark.parametrize("second", [formats.JSON_LINES, formats.PARQUET])
-def test_extent_is_that_of_either_format(first, second):
+@pytest.mark.parametrize("first", formats.FORMATS)
+@pytest.mark.parametrize("second", formats.FORMATS)
+def test_extent_is_that_of_either_format_and_whole_in_ones_own(first, second):
     """The format may be changed between a crash and the start after it."""
     storage = MemoryStorage()
     LakeSink(storage, first).deliver(batch(lakes.event()))
+    sink = LakeSink(storage, second)
 
-    assert LakeSink(storage, second).extent(NAME) == "9"
+    assert sink.extent(NAME) == Extent("9", is_whole=first is second)
+    assert list(sink.names(CLUSTER, DAY)) == [NAME]
+
+
+def test_batch_of_which_no_event_is_left_is_a_file_of_no_rows():
+    storage = MemoryStorage()
+    LakeSink(storage, formats.PARQUET).deliver(batch())
+
+    assert read(storage.get(KEY)).num_rows == 0
+    assert LakeSink(storage, formats.PARQUET).extent(NAME) == Extent("9", is_whole=True)
+
+
+class CrashError(Exception):
+    pass
+
+
+class CrashingSink(LakeSink):
+    """Ends the run instead of delivering its third batch."""
+
+    delivered = 0
+
+    def deliver(self, batch):
+        self.delivered += 1
+        if self.delivered == 3:
+            raise CrashError
+        return super().deliver(batch)
+
+
+def statements(storage):
+    """The statements that SQL finds by shard, and those that search finds, and how often."""
+    with Database(storage) as database:
+        answer = database.ask("SELECT shard_id, statement FROM events")
+        asked = Counter(tuple(r.values()) for b in answer.batches for r in b.to_pylist())
+    found = Search(storage, Query(), on_damage=pytest.fail)
+    return asked, Counter(match.event.columns.statement for match in found)
+
+
+@pytest.mark.parametrize("sizes", [(4, 7), (7, 4), (4, 4)])
+@pytest.mark.parametrize("formats_before", [["jsonl"], ["parquet"], ["jsonl", "bare"]])
+@pytest.mark.parametrize("formats_after", [["jsonl"], ["parquet"], ["jsonl", "bare"]])
+def test_every_event_is_there_once_after_a_crash_and_another_format(
+    formats_before, formats_after, sizes
+):
+    """Checkpoints are lost, too, and batches are cut elsewhere."""
+    storage = MemoryStorage()
+    named = {
+        "jsonl": formats.JSON_LINES,
+        "parquet": formats.PARQUET,
+        "bare": formats.PARQUET_WITHOUT_ENTRIES,
+    }
+    before = MemorySource(STREAM, stream(), batch_records_max=sizes[0])
+    *whole, last = formats_before
+    with suppress(CrashError):
+        sinks = [LakeSink(storage, named[name]) for name in whole]
+        pipeline(before, [*sinks, CrashingSink(storage, named[last])]).run()
+    after = MemorySource(STREAM, stream(), batch_records_max=sizes[1])
+    pipeline(after, [LakeSink(storage, named[name]) for name in formats_after]).run()
+
+    once = Counter({text for _, text in EXPECTED_STATEMENTS})  # both shards have the same ids
+    assert statements(storage) == (EXPECTED_STATEMENTS, once)
 
 
 def test_dead_letters_beside_parquet_stay_json_lines(tmp_path):
@@ -221,6 +288,13 @@ def test_one_of_the_sinks_must_keep_the_entries(tmp_path):
     with pytest.raises(ConfigError, match="no sink keeps the entries") as caught:
         require_entries([bare, bare])
     assert caught.value.hint
+
+
+def test_run_that_would_keep_no_entries_does_not_begin(tmp_path):
+    plan = DeliveryPlan(Settings(), [f"{tmp_path.as_uri()}?format=parquet&raw=no"], CLUSTER)
+
+    with pytest.raises(ConfigError, match="no sink keeps the entries"):
+        plan.open()
 
 
 def test_sink_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):

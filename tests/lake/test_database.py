@@ -5,6 +5,7 @@ import random
 from datetime import date, timedelta
 from urllib.parse import urlsplit
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
@@ -311,3 +312,13 @@ def test_file_that_pyarrow_reads_by_itself_has_the_same_columns(tmp_path):
 
     assert rows.schema.names == SCHEMA.names
     assert urlsplit(storage.url).scheme == "file"
+
+
+def test_duckdb_reads_our_json_lines_without_us(tmp_path):
+    LakeSink(FileStorage(tmp_path)).deliver(BATCH)
+
+    rows = duckdb.sql(
+        f"SELECT eventId FROM read_json('{tmp_path}/events/**/*.jsonl.gz')"
+    ).fetchall()
+
+    assert len(rows) == len(BATCH.events)

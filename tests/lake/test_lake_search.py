@@ -11,7 +11,6 @@ import support
 from dastream import line
 from dastream.event import Event, Origin
 from dastream.format.engines import ENGINES
-from dastream.lake import recent_ids
 from dastream.lake import search as search_module
 from dastream.lake.matching import Query, hold, may_match
 from dastream.lake.order import LOGGED
@@ -386,7 +385,7 @@ def test_an_event_that_was_delivered_twice_is_found_once(tmp_path):
 
 
 def test_the_memory_for_ids_is_bounded_and_holds_the_last_half(tmp_path, monkeypatch):
-    monkeypatch.setattr(recent_ids, "IDS_MAX", 8)
+    monkeypatch.setattr(search_module, "IDS_MAX", 8)
     repeated = [*range(1, 8), 4, *range(8, 20), 1]
     events = [lakes.event(n) for n in repeated]
     lakes.put(tmp_path, "2026/11/23/07/x", lakes.lines(*events))

@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import msgspec
+
 import lakes
 from dastream.lake.order import Match
 from dastream.lake.sessions import part
@@ -51,7 +53,7 @@ def test_another_client_is_another_session():
 
 def test_sessions_of_two_instances_are_told_apart_though_they_are_mixed():
     def at(instance, event):
-        event.origin = event.origin.__class__(**{**vars(event.origin), "instance_id": instance})
+        event.origin = msgspec.structs.replace(event.origin, instance_id=instance)
         return event
 
     some = [at(f"db-{n % 2}", event) for n, event in enumerate(events(1, *["SELECT"] * 6))]

@@ -11,7 +11,6 @@ whole invocation again.
 
 from __future__ import annotations
 
-import binascii
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +24,7 @@ from dastream.clients import open_client
 from dastream.decode import Decoder
 from dastream.errors import EnvelopeError, RecordError
 from dastream.event import Event
+from dastream.format.primitives import primitives
 from dastream.keys import open_unwrap, owner_of
 from dastream.record import Position, Record
 from dastream.settings import Settings
@@ -136,20 +136,21 @@ class _Invocation:
             events = self._events(self._record(item), dropped)
         except RecordError as error:
             return self._fail(item, type(error).__name__, str(error))
-        if not events:
-            self._dropped += dropped
-            return self._result(item, "Dropped")
-        data = _encode(events)
+        data = primitives.b64encode(line.text(events))
         if len(data) > self._room_bytes:
             return self._fail(item, "oversize", "the reply has no room for it")
         self._room_bytes -= len(data)
-        self._dropped += dropped
         self._delivered += len(events)
-        return self._result(item, "Ok") | {"data": data}
+        for name, count in dropped.items():
+            self._dropped[name] += count
+        result = "Ok" if events else "Dropped"
+        self._results[result] += 1
+        answer = {"recordId": item["recordId"], "result": result}
+        return answer | {"data": data} if events else answer
 
     def _record(self, item: Mapping[str, Any]) -> Record:
         try:
-            data = binascii.a2b_base64(item["data"])
+            data = primitives.b64decode(item["data"])
         except ValueError:
             raise EnvelopeError("firehose record: data is not base64") from None
         kinesis = item.get("kinesisRecordMetadata")
@@ -171,13 +172,5 @@ class _Invocation:
                 "reason": reason,
             }
         )
-        return self._result(item, "ProcessingFailed")
-
-    def _result(self, item: Mapping[str, Any], result: str) -> Answer:
-        self._results[result] += 1
-        return {"recordId": item["recordId"], "result": result}
-
-
-def _encode(events: Sequence[Event]) -> str:
-    lines = b"".join([text + b"\n" for text in line.write_all(events)])
-    return binascii.b2a_base64(lines, newline=False).decode()
+        self._results["ProcessingFailed"] += 1
+        return {"recordId": item["recordId"], "result": "ProcessingFailed"}

@@ -24,6 +24,7 @@ COMMANDS = (
     "emit",
     "check",
     "run",
+    "replay",
     "decode",
     "tail",
     "search",

@@ -7,22 +7,18 @@ from collections.abc import Iterator
 from typing import IO
 
 import click
-import msgspec
 
 from dastream import line
 from dastream.cli.app import DONE, NOT_CLEAN
+from dastream.cli.data_keys import data_keys_option, open_any_unwrap
 from dastream.cli.show import JsonView, open_console
-from dastream.clients import open_client
 from dastream.decode import Decoder
 from dastream.errors import ConfigError, RecordError
-from dastream.format.envelope import ENVELOPE_BYTES_MAX
-from dastream.keys import Unwrap, fixed_unwrap, open_unwrap
+from dastream.keys import Unwrap
 from dastream.record import Record
 from dastream.settings import Settings
 
 __all__ = ["command"]
-
-LINE_BYTES_MAX = ENVELOPE_BYTES_MAX + 2
 
 
 @click.command(
@@ -33,11 +29,7 @@ Examples:
   dastream decode --data-keys keys.json < records.jsonl | jq .commandText""",
 )
 @click.argument("file", type=click.File("rb"), default="-")
-@click.option(
-    "--data-keys",
-    type=click.File("rb"),
-    help="JSON object from an envelope's key string to the base64 of its data key; no KMS then.",
-)
+@data_keys_option
 @click.option("--resource-id", help="Whose stream it is: cluster-… or db-….")
 def command(file: IO[bytes], data_keys: IO[bytes] | None, resource_id: str | None) -> int:
     """Decode envelopes, a line each, to events, a line each.
@@ -50,7 +42,7 @@ def command(file: IO[bytes], data_keys: IO[bytes] | None, resource_id: str | Non
     decode = Decoder.from_settings(settings, _unwrap(settings, data_keys))
     view = JsonView(open_console())
     failures = 0
-    for number, record in _records(file):
+    for number, record in _records(file, settings.envelope_bytes_max + 2):
         try:
             events = decode(record)
         except RecordError as error:
@@ -69,34 +61,22 @@ def command(file: IO[bytes], data_keys: IO[bytes] | None, resource_id: str | Non
     return NOT_CLEAN
 
 
-def _records(file: IO[bytes]) -> Iterator[tuple[int, Record]]:
+def _records(file: IO[bytes], line_bytes_max: int) -> Iterator[tuple[int, Record]]:
     """Each line that is not blank; of one that is too long only the start, which is refused."""
     number = 0
-    while text := file.readline(LINE_BYTES_MAX):
+    while text := file.readline(line_bytes_max):
         number += 1
         rest = text
-        while not rest.endswith(b"\n") and (rest := file.readline(LINE_BYTES_MAX)):
+        while not rest.endswith(b"\n") and (rest := file.readline(line_bytes_max)):
             pass
         if text.strip():
             yield number, Record(text)
 
 
 def _unwrap(settings: Settings, data_keys: IO[bytes] | None) -> Unwrap:
-    if data_keys is not None:
-        return fixed_unwrap(_data_keys(data_keys.read()))
-    if settings.resource_id is None:
+    if data_keys is None and settings.resource_id is None:
         raise ConfigError(
             "decode: the resource id is missing",
             hint="give --resource-id cluster-… or db-… for KMS, or --data-keys FILE without KMS",
         )
-    return open_unwrap(settings, open_client("kms"))
-
-
-def _data_keys(text: bytes) -> dict[str, str]:
-    try:
-        return msgspec.json.decode(text, type=dict[str, str])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise ConfigError(
-            "decode: --data-keys is not a JSON object of strings",
-            hint='write {"KEY OF THE ENVELOPE": "BASE64 OF ITS 32-BYTE DATA KEY"}',
-        ) from None
+    return open_any_unwrap(settings, data_keys)

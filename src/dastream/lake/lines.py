@@ -20,7 +20,7 @@ import pyarrow.fs
 
 from dastream.event import Event
 from dastream.lake.reader import DamageError, DeliveredObject, read_event, read_lines
-from dastream.lake.recent_ids import RecentIds
+from dastream.lake.recent_ids import IDS_MAX, RecentIds
 from dastream.sinks.table import SCHEMA, table
 from dastream.storage import Storage
 
@@ -91,7 +91,7 @@ class LineTable(ds.Dataset):  # type: ignore[misc]
     def _batches(
         self, items: Sequence[DeliveredObject], schema: pa.Schema
     ) -> Iterator[pa.RecordBatch]:
-        ids = RecentIds()
+        ids = RecentIds[str](IDS_MAX)
         for item in items:
             rest = self._events(item)
             while events := list(islice(rest, _ROWS)):

@@ -7,7 +7,6 @@ that the query names, and the rest only where rows are left.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -126,7 +125,7 @@ def _event_of_columns(row: Mapping[str, Any]) -> Event:
     known = _origin(row)
     engine = Engine(known.engine.name, lambda _: columns)
     entry = b'{"type":"heartbeat"}' if row["kind"] == "heartbeat" else b""
-    return Event(row["event_id"], entry, replace(known, engine=engine))
+    return Event(row["event_id"], entry, msgspec.structs.replace(known, engine=engine))
 
 
 def _name(field: str) -> str:

@@ -18,6 +18,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -33,6 +34,7 @@ __all__ = [
     "DamageError",
     "DeliveredObject",
     "is_dead_letter",
+    "milliseconds",
     "once",
     "origin",
     "read_event",
@@ -116,9 +118,14 @@ def once(items: Sequence[DeliveredObject]) -> list[DeliveredObject]:
 
 
 def is_dead_letter(stored: StoredObject) -> bool:
-    """Whether a stored object holds dead letters, the lake's or Firehose's."""
+    """Whether a stored object holds dead letters, the lake's, Firehose's or Lambda's.
+
+    Source for the last: AWS Lambda Developer Guide, "Retain discarded batch records for a Kinesis
+    Data Streams event source": objects are named `aws/lambda/MAPPING/SHARD/YYYY/MM/DD/…`.
+    """
     folders = stored.key.split("/")[:-1]
-    return not _DEAD_LETTER_FOLDERS.isdisjoint(folders)
+    is_of_lambda = ("aws", "lambda") in pairwise(folders)
+    return is_of_lambda or not _DEAD_LETTER_FOLDERS.isdisjoint(folders)
 
 
 def _is_other_folder(folder: str) -> bool:
@@ -198,7 +205,7 @@ def read_event(delivered: bytes) -> Event:
     try:
         delivered.decode()  # members are passed on unread, so nothing else would look
         head, entry = line.parse(delivered)
-        arrival_ms = _milliseconds(head.arrivalTime)
+        arrival_ms = milliseconds(head.arrivalTime)
     except (ValueError, TypeError, RecursionError):
         raise DamageError("not a delivered line") from None
     return Event(head.eventId, entry, origin(head, arrival_ms))
@@ -220,6 +227,6 @@ def origin(head: line.Head, arrival_ms: int | None) -> Origin:
     )
 
 
-def _milliseconds(time: str | None) -> int | None:
+def milliseconds(time: str | None) -> int | None:
     """An arrival time in milliseconds since 1970. Raises TypeError if it names no zone."""
     return None if time is None else (datetime.fromisoformat(time) - _EPOCH) // _MILLISECOND

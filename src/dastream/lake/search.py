@@ -13,7 +13,7 @@ from dastream.lake.counts import Counts, Damage
 from dastream.lake.matching import Query
 from dastream.lake.order import LOGGED, Held, Match, Order
 from dastream.lake.reader import DeliveredObject, is_dead_letter, once, recognise
-from dastream.lake.recent_ids import RecentIds
+from dastream.lake.recent_ids import IDS_MAX, RecentIds
 from dastream.lake.statements import Statements
 from dastream.storage import Storage
 
@@ -69,7 +69,7 @@ class Search:
         wanted = Wanted(query, order, limit, needs_entries)
         self._candidates = Candidates(storage, wanted, self.counts, on_damage)
         self._statements = Statements(query)
-        self._ids = RecentIds()
+        self._ids = RecentIds[str](IDS_MAX)
         self._batches: set[str] = set()
 
     def __iter__(self) -> Iterator[Match]:

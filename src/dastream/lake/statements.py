@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -118,7 +118,8 @@ def fold(match: Match) -> Event:
         match.event.columns, object_name=", ".join(filter(None, names)) or None
     )
     engine = Engine(MYSQL, lambda _: columns)
-    return Event(match.event.id, match.event.entry, replace(match.event.origin, engine=engine))
+    origin = msgspec.structs.replace(match.event.origin, engine=engine)
+    return Event(match.event.id, match.event.entry, origin)
 
 
 def _key(event: Event) -> Any:

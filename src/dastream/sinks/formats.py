@@ -13,7 +13,14 @@ from dastream.event import Event
 from dastream.sinks import jsonl
 from dastream.sinks.jsonl import Receipt
 
-__all__ = ["JSON_LINES", "PARQUET", "Format", "open_format"]
+__all__ = [
+    "FORMATS",
+    "JSON_LINES",
+    "PARQUET",
+    "PARQUET_WITHOUT_ENTRIES",
+    "Format",
+    "open_format",
+]
 
 FOOTER_BYTES_MAX = 1 << 20
 """No footer of a Parquet file is longer: a row group takes about 7 kB there."""
@@ -77,3 +84,4 @@ PARQUET = Format("parquet", _pack_parquet, _parquet_receipt, -FOOTER_BYTES_MAX, 
 PARQUET_WITHOUT_ENTRIES = PARQUET._replace(
     pack=partial(_pack_parquet, has_entries=False), has_entries=False
 )
+FORMATS = (JSON_LINES, PARQUET)

@@ -1,27 +1,35 @@
-"""The lake as a sink: for each batch one object of events and one of dead letters.
+"""The lake as a sink: for each batch an object of events, and one of dead letters if it has any.
 
-The first writer of a batch wins, and a second delivery finds it. Dead letters are written first,
-and either object may be the only one: the first of the two fixes how far the batch goes. One
-lake may hold the events of a batch in both formats; they are the same events, and readers count
-them once.
+The first writer of a batch wins, and a second delivery finds it. The object of events is written
+first, also if no event is left to be in it: so no two consumers, one of which does not know yet
+that it was replaced, can deliver one record under two names; and the objects of a shard follow
+one another without a hole.
+
+One lake may hold the events of a batch in both formats. Readers count them once.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from urllib.parse import parse_qs
 
 from dastream import dead_letter
 from dastream.errors import ServiceError, SinkError
-from dastream.record import BatchName, EventBatch
+from dastream.notice import Notice, write
+from dastream.record import BatchName, EventBatch, Extent
 from dastream.settings import split_url
 from dastream.sinks import jsonl
-from dastream.sinks.formats import JSON_LINES, PARQUET, Format, open_format
+from dastream.sinks.formats import FORMATS, JSON_LINES, Format, open_format
 from dastream.storage import Storage, open_storage
 
 __all__ = ["LakeSink", "open"]
 
-_OBJECTS = (("dead-letter", JSON_LINES), ("events", JSON_LINES), ("events", PARQUET))
-"""What a batch may have, under either format."""
+_EVENTS, _DEAD_LETTERS = "events", "dead-letter"
+_NAME = re.compile(
+    rf"(?P<shard>.+)-(?P<start>after-\d+)\.(?:{'|'.join(re.escape(f.suffix) for f in FORMATS)})",
+    re.ASCII,
+)
 
 
 def open(url: str) -> LakeSink:
@@ -41,16 +49,27 @@ class LakeSink:
         self._format = format
         self.has_entries = format.has_entries
 
-    def extent(self, name: BatchName) -> str | None:
-        """Read from the receipt of whichever object of the batch is there, in either format."""
-        for kind, format in _OBJECTS:
-            receipt = self._receipt(_key(kind, name, format), format)
+    def names(self, resource_id: str, day: str) -> Iterator[BatchName]:
+        """Listed, object by object, in either format."""
+        folder = f"{_folder(_EVENTS, resource_id, day)}/"
+        for key in self._keys(folder):
+            if name := _NAME.fullmatch(key.removeprefix(folder)):
+                yield BatchName(resource_id, day, name["shard"], name["start"])
+
+    def extent(self, name: BatchName) -> Extent | None:
+        """Read from the receipt of the events, which tells if there should be dead letters.
+
+        In the other format only, as after a change of the URL, a batch is not whole.
+        """
+        for format in (self._format, *FORMATS):
+            receipt = self._receipt(_key(_EVENTS, name, format), format)
             if receipt is not None:
-                return receipt.through
+                is_ours = format is self._format
+                return Extent(receipt.through, is_ours and self._has_letters(name, receipt))
         return None
 
-    def deliver(self, batch: EventBatch) -> None:
-        """Put both objects if they are absent, and make sure that what is there is this batch."""
+    def deliver(self, batch: EventBatch) -> bool:
+        """Put what is absent, and make sure that what is there is this batch."""
         receipt = jsonl.Receipt(
             start=batch.name.start,
             through=batch.through,
@@ -60,29 +79,50 @@ class LakeSink:
             dropped=dict(batch.dropped),
             dead_letters=len(batch.dead_letters),
         )
+        data = self._format.pack(batch.events, receipt)
+        is_new = self._put(_EVENTS, batch, self._format, data)
         if batch.dead_letters:
             data = jsonl.pack(map(dead_letter.write, batch.dead_letters), receipt)
-            self._put(_key("dead-letter", batch.name, JSON_LINES), data, receipt, JSON_LINES)
-        if batch.events:
-            data = self._format.pack(batch.events, receipt)
-            self._put(_key("events", batch.name, self._format), data, receipt, self._format)
+            is_new |= self._put(_DEAD_LETTERS, batch, JSON_LINES, data)
+        return is_new
+
+    def notify(self, resource_id: str, notice: Notice) -> None:
+        """Put it beside the events, where no reader of events looks."""
+        key = f"_dastream/notices/cluster={resource_id}/{notice.name}.json"
+        self._put_if_absent(key, write(notice))
 
     def close(self) -> None:
         """Nothing is open between batches."""
 
-    def _put(self, key: str, data: bytes, receipt: jsonl.Receipt, format: Format) -> None:
-        try:
-            if self._storage.put_if_absent(key, data):
-                return
-        except ServiceError as error:
-            raise SinkError(str(error), hint=error.hint) from error
+    def _has_letters(self, name: BatchName, receipt: jsonl.Receipt) -> bool:
+        """Whether all dead letters of a batch are there that its events' receipt counts."""
+        key = _key(_DEAD_LETTERS, name, JSON_LINES)
+        return not receipt.dead_letters or self._receipt(key, JSON_LINES) is not None
+
+    def _put(self, kind: str, batch: EventBatch, format: Format, data: bytes) -> bool:
+        key = _key(kind, batch.name, format)
+        if self._put_if_absent(key, data):
+            return True
         held = self._receipt(key, format)
-        if held is None or (held.through, held.digest) != (receipt.through, receipt.digest):
+        if held is None or not batch.is_held_as(held.through, held.digest):
             raise SinkError(
                 f"sink: {key} holds other records",
-                hint="the stream was recreated, or another consumer writes here: "
-                "deliver to another place",
+                hint="another consumer writes here: stop it, or deliver to another place",
             )
+        return False
+
+    def _put_if_absent(self, key: str, data: bytes) -> bool:
+        try:
+            return self._storage.put_if_absent(key, data)
+        except ServiceError as error:
+            raise SinkError(str(error), hint=error.hint) from error
+
+    def _keys(self, prefix: str) -> Iterator[str]:
+        try:
+            for item in self._storage.list(prefix):
+                yield item.key
+        except ServiceError as error:
+            raise SinkError(str(error), hint=error.hint) from error
 
     def _receipt(self, key: str, format: Format) -> jsonl.Receipt | None:
         try:
@@ -97,6 +137,10 @@ class LakeSink:
         return receipt
 
 
+def _folder(kind: str, resource_id: str, day: str) -> str:
+    return f"{kind}/cluster={resource_id}/day={day}"
+
+
 def _key(kind: str, name: BatchName, format: Format) -> str:
-    folder = f"{kind}/cluster={name.resource_id}/day={name.day}"
+    folder = _folder(kind, name.resource_id, name.day)
     return f"{folder}/{name.shard}-{name.start}.{format.suffix}"
