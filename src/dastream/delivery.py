@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from dastream.decode import Decoder
 from dastream.errors import DecryptError, KeyServiceError, RecordError, SinkError
 from dastream.event import Event
 from dastream.record import (
@@ -24,7 +23,7 @@ from dastream.transforms import NamedTransform, apply
 __all__ = ["Deliverer", "Delivery"]
 
 REFUSED_RECORDS_MAX = 100
-"""Records in a row that do not decrypt, before a run stops: no accident does that."""
+"""Records in a row that do not decrypt, before a run stops."""
 
 EVENT_BYTES_MAX = 128 * 1024 * 1024
 """Bytes of entries that are held in memory before they are delivered."""
@@ -49,23 +48,26 @@ class Deliverer:
     """Brings batches of records through decode and transforms into sinks.
 
     `resource_id` is the cluster or instance whose stream it is. A batch whose events come to
-    `event_bytes_max` is delivered in parts.
+    `event_bytes_max` is delivered in parts. When `refused_records_max` records in a row do not
+    decrypt, it stops, since no accident does that; None goes on, and each is a dead letter.
     """
 
     def __init__(
         self,
-        decode: Decoder,
+        decode: Callable[[Record], list[Event]],
         transforms: Sequence[NamedTransform],
         sinks: Sequence[Sink],
         *,
         resource_id: str,
         event_bytes_max: int = EVENT_BYTES_MAX,
+        refused_records_max: int | None = REFUSED_RECORDS_MAX,
     ) -> None:
         self._decode = decode
         self._transforms = transforms
         self._sinks = sinks
         self._resource_id = resource_id
         self._event_bytes_max = event_bytes_max
+        self._refused_records_max = refused_records_max
         self._refused_in_a_row = 0
 
     def __call__(self, batch: RecordBatch, *, whole: bool) -> Iterator[Delivery]:
@@ -126,7 +128,8 @@ class Deliverer:
             events = self._decode(record)
         except DecryptError as error:
             self._refused_in_a_row += 1
-            if self._refused_in_a_row < REFUSED_RECORDS_MAX:
+            most = self._refused_records_max
+            if most is None or self._refused_in_a_row < most:
                 raise
             raise KeyServiceError(
                 f"decrypt: {self._refused_in_a_row} records in a row did not open: {error}",
