@@ -21,6 +21,8 @@ WAIT_SECONDS_MAX = 1800
 POLL_SECONDS = 5.0
 _CHANGING = ("starting", "stopping")
 
+_NOT_THERE = frozenset({"DBClusterNotFoundFault", "DBInstanceNotFound"})
+
 _HINTS = {
     "InvalidDBClusterStateFault": "the cluster is busy or the stream is not in that state: "
     "look at `dastream stream status`",
@@ -35,7 +37,8 @@ _HINTS = {
 class Status:
     """The activity stream of one resource.
 
-    `status` is stopped, starting, started or stopping; `mode` sync or async, None while stopped.
+    `status` is stopped, starting, started or stopping; `mode` sync or async, None while stopped;
+    `maintenance_window` as `sun:05:00-sun:05:30`, UTC.
     """
 
     identifier: str
@@ -46,6 +49,7 @@ class Status:
     mode: str | None
     stream: str | None
     kms_key_id: str | None
+    maintenance_window: str | None
 
 
 class _Kind(NamedTuple):
@@ -87,8 +91,8 @@ class ActivityStreams:
 
     def status(self, resource: str) -> Status:
         """What RDS says now."""
-        for kind in (_CLUSTER, _INSTANCE):
-            for item in self._describe(kind):
+        for kind in _kinds(resource):
+            for item in self._describe(kind, resource):
                 status = _status(kind, item)
                 if resource in (status.identifier, status.resource_id, status.arn):
                     return status
@@ -110,13 +114,18 @@ class ActivityStreams:
         return self._change(resource, self._client.stop_activity_stream, arguments)
 
     def wait(
-        self, resource: str, status: str, on_change: Callable[[Status], None] | None = None
+        self,
+        resource: str,
+        status: str,
+        on_change: Callable[[Status], None] | None = None,
+        *,
+        seconds_max: float = WAIT_SECONDS_MAX,
     ) -> Status:
         """Wait until it is in `status`; `on_change` is called with every other one on the way.
 
-        Raises ServiceError when RDS has given up, or after half an hour.
+        Raises ServiceError when RDS has given up, or after `seconds_max`.
         """
-        deadline = time.monotonic() + WAIT_SECONDS_MAX
+        deadline = time.monotonic() + seconds_max
         last: Status | None = None
         while (now := self.status(resource)).status != status:
             is_change = last is None or now.status != last.status
@@ -131,7 +140,8 @@ class ActivityStreams:
             if time.monotonic() > deadline:
                 raise ServiceError(
                     f"activity stream: still {now.status}",
-                    hint="without --apply-immediately it waits for the maintenance window",
+                    hint="what is not applied immediately waits for the maintenance window "
+                    f"({now.maintenance_window or 'unknown'}, UTC): ask again after it",
                 )
             time.sleep(self._poll_seconds)
         return now
@@ -146,18 +156,28 @@ class ActivityStreams:
             raise _refusal(error) from None
         return self.status(resource)
 
-    def _describe(self, kind: _Kind) -> Iterator[Mapping[str, Any]]:
+    def _describe(self, kind: _Kind, resource: str) -> Iterator[Mapping[str, Any]]:
+        """The one of an ARN, so that a role needs no right to see the others; else all."""
         operation = getattr(self._client, kind.operation)
-        request: dict[str, str] = {}
+        request = {kind.identifier: resource} if resource.startswith("arn:") else {}
         while True:
             try:
                 answer = call(operation, **request)
             except CallError as error:
+                if error.code in _NOT_THERE:
+                    return
                 raise _refusal(error) from None
             yield from answer[kind.list]
             if not answer.get("Marker"):
                 return
-            request = {"Marker": answer["Marker"]}
+            request |= {"Marker": answer["Marker"]}
+
+
+def _kinds(resource: str) -> tuple[_Kind, ...]:
+    """What a resource may be. An ARN says so: `…:cluster:NAME` or `…:db:NAME`."""
+    if resource.startswith("arn:"):
+        return (_CLUSTER,) if ":cluster:" in resource else (_INSTANCE,)
+    return (_CLUSTER, _INSTANCE)
 
 
 def _status(kind: _Kind, item: Mapping[str, Any]) -> Status:
@@ -170,6 +190,7 @@ def _status(kind: _Kind, item: Mapping[str, Any]) -> Status:
         mode=item.get("ActivityStreamMode") or None,
         stream=item.get("ActivityStreamKinesisStreamName") or None,
         kms_key_id=item.get("ActivityStreamKmsKeyId") or None,
+        maintenance_window=item.get("PreferredMaintenanceWindow"),
     )
 
 
