@@ -18,6 +18,8 @@ import click
 from dastream import errors
 from dastream.cli.app import app
 from dastream.event import Columns
+from dastream.format.engines import TABLES
+from dastream.format.engines.table import Table
 from dastream.line import Head
 from dastream.settings import ENVIRONMENT_PREFIX, Settings
 
@@ -54,12 +56,43 @@ def settings() -> Iterator[str]:
         yield f"| `{ENVIRONMENT_PREFIX}{field.upper()}` | {shown} | {meanings[field]} |\n"
 
 
+TYPES = {
+    "int | None": "integer",
+    "str | None": "text",
+    "bool | None": "boolean",
+    "bool": "boolean, never null",
+    "tuple[str | None, ...]": "list of text, never null",
+    "tuple[str, ...]": "list of text, never null",
+}
+UNITS = {"us": "microseconds since 1970, UTC", "count": "rows"}
+
+
 def columns() -> Iterator[str]:
     """Each column of an event."""
-    yield "| column | type | meaning |\n|---|---|---|\n"
+    yield "| column | type | unit | meaning |\n|---|---|---|---|\n"
     for name, meaning in _attribute_docs(Columns).items():
-        annotation = Columns.__annotations__[name].replace("|", "or")
-        yield f"| `{name}` | {annotation} | {meaning} |\n"
+        unit = UNITS.get(name.rpartition("_")[2], "")
+        yield f"| `{name}` | {TYPES[Columns.__annotations__[name]]} | {unit} | {meaning} |\n"
+
+
+def origins() -> Iterator[str]:
+    """What each column is made of, by engine; engines with one table share a heading."""
+    engines: dict[Table, list[str]] = {}
+    for engine, table in TABLES.items():
+        engines.setdefault(table, []).append(f"`{engine}`")
+    yield f"| column | {' | '.join(', '.join(names) for names in engines.values())} |\n"
+    yield f"|---{'|---' * len(engines)}|\n"
+    for name in Columns.__struct_fields__:
+        if name != "misfits":
+            yield f"| `{name}` | {' | '.join(_origin(table, name) for table in engines)} |\n"
+
+
+def _origin(table: Table, column: str) -> str:
+    for rule in table.rules:
+        if rule.column == column:
+            return rule.origin
+    member = table.members.get(column)
+    return f"`{member.name}`" if member and member.is_filled else ""
 
 
 def line() -> Iterator[str]:
@@ -126,6 +159,7 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "cli": cli,
     "settings": settings,
     "columns": columns,
+    "origins": origins,
     "line": line,
     "errors": error_tree,
     "differences": differences,

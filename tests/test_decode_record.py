@@ -13,7 +13,9 @@ from dastream.errors import (
     KeyServiceError,
     PayloadError,
 )
+from dastream.format.engines import ENGINES
 from dastream.settings import Settings
+from entries import BY_ENGINE
 from support import (
     ARRIVAL_MS,
     CLUSTER,
@@ -169,3 +171,20 @@ def test_unwrap_gets_the_key_of_the_envelope_and_nothing_is_asked_for_other_data
 
     decode_record(record(sealed([entry()])), lambda key, _: asked.append(key) or DATA_KEY)
     assert asked == [WRAPPED_KEY]
+
+
+@pytest.mark.parametrize("name", BY_ENGINE)
+@pytest.mark.parametrize("text", [b'"SELECT 1"', rb'"cut \ud83d"', b"1e3", b"[[[]]]"])
+def test_entry_of_every_engine_becomes_an_event_with_its_bytes(name, text):
+    members = BY_ENGINE[name]("TEXT", type="record")
+    if name == "postgresql":
+        members["serviceName"] = "PostgreSQL"
+    written = compact(members).replace(b'"TEXT"', text)
+    plaintext = payload([]).replace(b"[]", b'[{"type":"heartbeat"},' + written + b"]")
+
+    heartbeat, event = decode_record(record(envelope(encrypt(gzip.compress(plaintext)))), unwrap)
+
+    assert (heartbeat.kind, event.kind) == ("heartbeat", "activity")
+    assert (event.origin.engine.name, event.entry) == (name, written)
+    assert event.columns == ENGINES[name].columns(written)
+    assert event.columns.user in {"davide", "DAVIDE"}

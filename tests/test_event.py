@@ -79,3 +79,11 @@ def test_neither_repr_nor_a_log_line_shows_the_entry(caplog):
 )
 def test_only_the_type_makes_a_heartbeat(data, kind):
     assert Event("id-0", data, ORIGIN).kind == kind
+
+
+def test_half_of_a_character_hides_neither_members_nor_columns():
+    old = Event("id-0", b'{"type":"heartbeat","dbUserName":"eve","commandText":"\\ud83d"}', ORIGIN)
+
+    assert (old.kind, old.members.dbUserName) == ("heartbeat", "eve")
+    assert (old.columns.statement, old.columns.misfits) == ("\ufffd", ())
+    assert old.replace(dbUserName="x").columns.user == "x"

@@ -13,7 +13,7 @@ import dastream
 PACKAGE = Path(dastream.__file__).parent
 
 ROWS = (
-    {"errors", "record", "event", "line", "dead_letter", "settings", "clients"},
+    {"errors", "surrogates", "record", "event", "line", "dead_letter", "settings", "clients"},
     {"format"},
     {"keys"},
     {"decode", "transforms", "detect"},

@@ -13,20 +13,23 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from dastream import surrogates
 from dastream.errors import NOT_JSON
 from dastream.record import Position
 
 __all__ = ["SCHEMA_VERSION", "Columns", "Engine", "Event", "Members", "Origin"]
 
 SCHEMA_VERSION = 1
-"""Version of the columns and of the delivered line. Columns are added, never changed."""
+"""Version of the columns and of the delivered line. Columns are added, never changed: each addition
+makes a new version, and a column that is not in an older one is null there (docs/events.md)."""
 
 
-class Columns(msgspec.Struct, frozen=True, kw_only=True):
+class Columns(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The members of an entry under one name and one meaning for every engine.
 
     A member that is missing, null or blank, or whose value does not fit, is None; the names of
-    those that did not fit are in `misfits`. Times are microseconds since 1970, UTC.
+    those that did not fit are in `misfits`. Times are microseconds since 1970, UTC; whole numbers
+    have 64 bits.
     """
 
     start_time_us: int | None = None
@@ -43,10 +46,16 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     """The SQL command or session action, such as `SELECT` or `CONNECT`."""
     command_class: str | None = None
     """The engine's category, such as `READ`, `WRITE`, `DDL` or `ROLE`."""
+    is_auxiliary: bool = False
+    """Whether this only adds an object to the event of a statement (Aurora MySQL's `AUX`)."""
     object_name: str | None = None
     """The object touched, as the engine qualifies it."""
     object_type: str | None = None
     """What kind of object it is, such as `TABLE`."""
+    object_schema: str | None = None
+    """The schema of the object, without quotes, where the engine tells it."""
+    object_detail: str | None = None
+    """What an auxiliary event says of its object, such as its name."""
     statement: str | None = None
     """The SQL text."""
     params: tuple[str | None, ...] = ()
@@ -56,9 +65,9 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     """The error message of a failed statement or login."""
     exit_code: str | None = None
-    """SQLSTATE, error number or exit code, as text."""
+    """SQLSTATE, error number or exit code, as text; null for 0, which says that nothing failed."""
     succeeded: bool | None = None
-    """Whether it worked, with the engines' different conventions undone."""
+    """Whether it worked, the engines' conventions undone; null where the engine does not say."""
     client_application: str | None = None
     """What the client calls itself; not to be trusted."""
     remote_host: str | None = None
@@ -66,15 +75,17 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     remote_port: str | None = None
     """Port of the client."""
     session_id: str | None = None
-    """The session, as text."""
+    """The session, as text; null where there was none yet."""
     statement_id: str | None = None
     """The statement within the engine's numbering, as text."""
     substatement_id: int | None = None
-    """The part of a statement."""
+    """The number within the statement: of a sub-statement, or of one of several events."""
+    statement_part: int | None = None
+    """The number of this part of the SQL text, which is cut where it is long."""
     transaction_id: str | None = None
-    """The transaction, as text."""
+    """The transaction, as text; null where there was none."""
     pid: int | None = None
-    """The server's process for the session."""
+    """The server's process: of the session, or in MySQL of all sessions."""
     server_host: str | None = None
     """The server's address or name."""
     server_version: str | None = None
@@ -163,7 +174,7 @@ class Event:
         """The members that built-in transforms read; all None if the entry is no JSON object."""
         if self._members is None:
             try:
-                self._members = _decode_members(self.entry)
+                self._members = surrogates.decode(_decode_members, self.entry)
             except NOT_JSON:
                 self._members = _NO_MEMBERS
         return self._members
@@ -187,7 +198,7 @@ class Event:
         for an entry that is not a JSON object.
         """
         try:
-            old: dict[str, Any] = dict(_decode_all_members(self.entry))
+            old: dict[str, Any] = dict(surrogates.decode(_decode_all_members, self.entry))
         except msgspec.ValidationError:
             raise TypeError("the entry is not a JSON object") from None
         return Event(self.id, msgspec.json.encode(old | members), self.origin)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from dastream import surrogates
 from dastream.event import Event, Origin
 from dastream.record import iso_time
 
@@ -54,6 +55,7 @@ class Line(NamedTuple):
 
 _OURS = frozenset(Head.__struct_fields__)
 _decode_head = msgspec.json.Decoder(Head).decode
+_decode_text = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
 
 _COLLIDING = (b'"entry', b"\\u00", *(b'"%s"' % name.encode() for name in sorted(_OURS)))
@@ -93,7 +95,7 @@ def _members(entry: bytes) -> bytes:
 
 def parse(line: bytes) -> Line:
     """Take a line apart. Raises ValueError if `write` did not make it."""
-    head = _decode_head(line)
+    head = surrogates.decode(_decode_head, line)
     prefix = _encode(head)[:-1]
     if not line.startswith(prefix):
         raise ValueError("not a delivered line")
@@ -138,7 +140,7 @@ def _rename(entry: bytes, new_name: Callable[[bytes], bytes]) -> bytes:
 
 
 def _kept_name(name: bytes) -> bytes:
-    text = msgspec.json.decode(b'"' + name + b'"')
+    text = surrogates.decode(_decode_text, b'"' + name + b'"')
     return b"entry." + name if text in _OURS or text.startswith("entry") else name
 
 

@@ -116,6 +116,8 @@ def test_csv_has_a_header_and_cells_that_no_spreadsheet_calculates(lake, search)
     assert rows[0] | {"statement": ""} == {
         "time": "2026-11-23T07:28:05.000000+00:00", "user": "davide", "database": "postgres",
         "command": "SELECT", "command_class": "READ", "object_name": "public.my_table",
+        "is_auxiliary": "false", "object_schema": "public", "object_detail": "",
+        "statement_part": "",
         "object_type": "TABLE", "row_count": "10", "duration_us": "0", "succeeded": "true",
         "exit_code": "", "error": "", "statement": "", "params": '["42",null]',
         "client_application": "psql", "remote_host": "172.31.3.195", "remote_port": "34534",

@@ -135,3 +135,26 @@ def test_entries_may_be_nested_deeply(depth):
     value = b'{"a":' * depth + b"1" + b"}" * depth
 
     assert bytes(parse(payload([]).replace(b"[]", b"[" + value + b"]")).entries[0]) == value
+
+
+def test_half_of_a_character_stays_as_it_was_written():
+    entries = [b'{"a":"\\ud83d"}', b'"\\udE00"', b'{"a":"\\ufffd"}', b'{"a":"\\ud83d"}']
+    data = (
+        payload([], note="?")
+        .replace(b"?", b"\\udc00")
+        .replace(b"[]", b"[ " + b" ,\n".join(entries) + b"]")
+    )
+
+    parsed = parse(data)
+
+    assert [bytes(entry) for entry in parsed.entries] == entries
+    assert {name: bytes(raw) for name, raw in parsed.more.items()} == {"note": b'"\\ufffd"'}
+
+
+def test_half_of_a_character_in_a_list_that_stands_there_twice_is_refused():
+    # Which of the two places an entry is from could not be told.
+    data = payload([], other=[]).replace(b"[]", b'["\\ud83d"]', 1)
+    data = data.replace(b"[]", b'["\\ufffd"]')
+
+    with pytest.raises(PayloadError, match="stands there twice"):
+        parse(data)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dastream.format.engines.values import Values
+from dastream.format.engines import common
 from support import compact
 
 TIME_US = 1_558_658_389_940_668
@@ -13,8 +13,8 @@ SECOND_US = 1_558_658_389_000_000
 
 def read(value):
     """The time, and whether it fitted."""
-    values = Values(compact({"logTime": value}))
-    return values.time_us("logTime"), not values.misfits
+    columns = common.columns(compact({"logTime": value}))
+    return columns.log_time_us, not columns.misfits
 
 
 @pytest.mark.parametrize(

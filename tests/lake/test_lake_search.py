@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 import lakes
 import support
 from dastream import line
+from dastream.event import Event, Origin
+from dastream.format.engines import ENGINES
 from dastream.lake import search as search_module
 from dastream.lake.matching import may_match
 from dastream.lake.search import Query, Search
 from dastream.lake.times import microseconds
 from dastream.storage import FileStorage, S3Storage
+from entries import mysql
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -116,6 +119,14 @@ def test_names_are_found_however_json_spells_them(tmp_path):
     assert Found(tmp_path, user="davide").numbers == [1]
     assert Found(tmp_path, text="A/B").numbers == [1]
     assert Found(tmp_path, user="kelvin").numbers == [2]
+
+
+def test_text_of_mysql_is_found_as_it_was_before_its_quotes_were_escaped():
+    entry = support.compact(mysql(r"show status like \'aurora%\'"))
+    event = Event("0-0", entry, Origin(ENGINES["aurora-mysql"]))
+    query = Query(text="like 'aurora%'")
+    assert query.matches(event.columns, None)
+    assert may_match(line.write(event), query.needles())
 
 
 texts = st.text(st.sampled_from('abkK\u017fsSß\u212aİi*"\\/\n\x1b\u202e é.'), max_size=6)

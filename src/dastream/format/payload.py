@@ -6,11 +6,13 @@ Source: Aurora User Guide, "Monitoring database activity streams"; AWS's own con
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from dastream.errors import NOT_JSON, PayloadError
+from dastream.surrogates import replace_lone
 
 __all__ = ["PAYLOAD_BYTES_MAX", "Payload", "gunzip", "parse"]
 
@@ -56,6 +58,20 @@ def parse(payload: bytes) -> Payload:
     try:
         if not payload.isascii():
             payload.decode()  # raw members are passed on unread, so nothing else would look
+        try:
+            return _parse(payload)
+        except msgspec.DecodeError:
+            mended = replace_lone(payload)
+            if mended == payload:
+                raise
+        parsed = _parse(mended)
+    except NOT_JSON:
+        raise PayloadError("payload: not the JSON of an activity stream") from None
+    return replace(parsed, entries=list(_as_written(parsed.entries, mended, payload)))
+
+
+def _parse(payload: bytes) -> Payload:
+    try:
         members = _decode_members(payload)
         if _decode_text(members["type"]) != _TYPE:
             raise PayloadError("payload: the type is not that of an activity stream")
@@ -63,10 +79,21 @@ def parse(payload: bytes) -> Payload:
         cluster_id, instance_id = _id(members, "clusterId"), _id(members, "instanceId")
     except KeyError as missing:
         raise PayloadError(f"payload: {missing.args[0]} is missing") from None
-    except NOT_JSON:
-        raise PayloadError("payload: not the JSON of an activity stream") from None
     more = {name: raw for name, raw in members.items() if name not in _MEMBERS}
     return Payload(cluster_id, instance_id, entries, more)
+
+
+def _as_written(entries: list[msgspec.Raw], mended: bytes, payload: bytes) -> Iterator[msgspec.Raw]:
+    """The entries as they stand in the payload, at the places that they have in the mended one."""
+    whole = bytes(_decode_members(mended)["databaseActivityEventList"])
+    if entries and mended.count(whole) > 1:
+        raise PayloadError("payload: the same databaseActivityEventList stands there twice")
+    end = mended.index(whole) + 1
+    for entry in entries:
+        # Only commas and white space lie between two entries, so this is where it begins.
+        start = mended.index(entry, end)
+        end = start + len(bytes(entry))
+        yield msgspec.Raw(payload[start:end])
 
 
 _decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

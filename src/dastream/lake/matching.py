@@ -10,8 +10,9 @@ from dastream.event import Columns
 
 __all__ = ["Query", "may_match"]
 
-_PLAIN_RUN = re.compile(r"[ !#-.0-\[\]-~]+")
-"""Printable ASCII but for what JSON may write with a short escape: quote, slash, backslash."""
+_PLAIN_RUN = re.compile(r"[ !#-&(-.0-\[\]-~]+")
+"""Printable ASCII but for what JSON may write with a short escape: quote, slash, backslash; and
+for the single quote, which Aurora MySQL escapes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

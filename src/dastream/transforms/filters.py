@@ -15,15 +15,19 @@ _ENGINES_ANY_CASE = frozenset({"oracle", "sqlserver"})
 _ENGINES_WITH_CLASSES = frozenset({"aurora-postgresql", "postgresql"})
 """Where `class` alone tells a role change; elsewhere the statement has to be looked at."""
 
-_LOGINS = frozenset({"connect", "logon"})
-_FAILED_LOGINS = frozenset({"auth failure", "failed_connect", "login failed"})
+_LOGINS = frozenset({"connect", "changeuser", "logon"})
+_FAILED_LOGINS = frozenset(
+    {"auth failure", "failed_connect", "login failed", "database authentication failed"}
+)
 
 # Atomic groups: without them, comments in a row would be tried in every combination. What stands
 # in `/*! … */` is no comment to MySQL, so only its beginning is skipped.
 _ROLE_CHANGE = re.compile(
     r"(?>\s|(?:--|#)[^\n]*(?:\n|\Z)|/\*M?!\d*|/\*.*?\*/)*+"
-    r"(?:GRANT|REVOKE|DENY|SET\s+PASSWORD|REASSIGN\s+OWNED"
-    r"|(?:CREATE|ALTER|DROP|RENAME)\s+(?:USER|ROLE|LOGIN|GROUP|SERVER\s+ROLE|PROFILE))\b",
+    r"(?:GRANT|REVOKE|DENY|SET\s+PASSWORD|SET\s+DEFAULT\s+ROLE|REASSIGN\s+OWNED"
+    r"|(?:ADD|DROP)\s+MEMBER|(?:CHANGE|RESET)\s+(?:OWN\s+)?PASSWORD"
+    r"|(?:CREATE|ALTER|DROP|RENAME)\s+"
+    r"(?:USER|(?:(?:SERVER|APPLICATION)\s+)?ROLE|LOGIN|GROUP|PROFILE))\b",
     re.IGNORECASE | re.DOTALL,
 )
 

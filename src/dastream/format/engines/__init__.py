@@ -7,23 +7,34 @@ from typing import Any
 
 import msgspec
 
+from dastream import surrogates
 from dastream.errors import NOT_JSON
 from dastream.event import Engine
-from dastream.format.engines import common, postgresql
+from dastream.format.engines import common, mysql, oracle, postgresql, sqlserver
+from dastream.format.engines.table import Table
 
-__all__ = ["ENGINES", "recognise"]
+__all__ = ["ENGINES", "TABLES", "recognise"]
 
 ENGINES: Mapping[str, Engine] = {
     engine.name: engine
     for engine in (
         Engine("aurora-postgresql", postgresql.columns),
         Engine("postgresql", postgresql.columns),
-        Engine("aurora-mysql", common.columns),
-        Engine("oracle", common.columns),
-        Engine("sqlserver", common.columns),
+        Engine("aurora-mysql", mysql.columns),
+        Engine("oracle", oracle.columns),
+        Engine("sqlserver", sqlserver.columns),
     )
 }
 """Every engine by its name."""
+
+TABLES: Mapping[str, Table] = {
+    "aurora-postgresql": postgresql.TABLE,
+    "postgresql": postgresql.TABLE,
+    "aurora-mysql": mysql.TABLE,
+    "oracle": oracle.TABLE,
+    "sqlserver": sqlserver.TABLE,
+}
+"""What each engine's columns are made of."""
 
 _BY_VERSION = {
     "1.0": "aurora-postgresql",
@@ -32,17 +43,21 @@ _BY_VERSION = {
     "1.3": "oracle",
     "1.4": "sqlserver",
 }
-_BY_SERVER_TYPE = {
+_BY_WORD = {
     "postgresql": "aurora-postgresql",
+    "postgres": "aurora-postgresql",
     "mysql": "aurora-mysql",
     "oracle": "oracle",
     "sqlserver": "sqlserver",
 }
+"""By the first word of `serverType` or `dbProtocol`; the guides and the entries differ in case."""
+
 _UNKNOWN = Engine("unknown", common.columns)
 
 
 class _Server(msgspec.Struct):
     serverType: Any = None  # noqa: N815 - the engine's spelling
+    dbProtocol: Any = None  # noqa: N815 - the engine's spelling
     serviceName: Any = None  # noqa: N815 - the engine's spelling
 
 
@@ -63,10 +78,16 @@ def recognise(version: str, entries: Iterable[bytes]) -> Engine:
 
 def _name(entry: bytes) -> str | None:
     try:
-        server = _decode_server(entry)
+        server = surrogates.decode(_decode_server, entry)
     except NOT_JSON:
         return None
-    name = _BY_SERVER_TYPE.get(str(server.serverType).casefold())
+    name = _by_first_word(server.serverType) or _by_first_word(server.dbProtocol)
     if name == "aurora-postgresql" and server.serviceName == "PostgreSQL":
         return "postgresql"  # what `dastream emit` writes; Aurora names its edition
     return name
+
+
+def _by_first_word(text: Any) -> str | None:
+    if not isinstance(text, str):
+        return None
+    return _BY_WORD.get(text.casefold().partition(" ")[0])

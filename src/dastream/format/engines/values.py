@@ -1,4 +1,4 @@
-"""Members of an entry as typed values. Total: what does not fit is None, and is named.
+"""The kinds of values that members have: what JSON is let through, and how it becomes a column.
 
 Identifiers are text in one engine and numbers in another, so they become text everywhere. Times
 have 0 to 9 digits of a second and an offset such as `+00`, `+05:30`, `Z`, or none for UTC.
@@ -7,101 +7,100 @@ have 0 to 9 digits of a second and an offset such as `+00`, `+05:30`, `Z`, or no
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any, Literal, NamedTuple
 
-import msgspec
+from msgspec import Meta
 
-from dastream.errors import NOT_JSON
-
-__all__ = ["Values"]
-
-_decode = msgspec.json.Decoder().decode
+__all__ = ["IDENTIFIER", "INTEGER", "TEXT", "TEXTS", "TIME", "Kind"]
 
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?:\.(\d{0,9}))?"
     r" ?(?:Z|UTC|([+-])(\d\d)(?::?(\d\d))?(?::?(\d\d))?)?",
     re.ASCII,
 )
+_USUAL_LENGTHS = frozenset({26, 29, 30})
+"""Of Oracle's times; of PostgreSQL's and MySQL's; of SQL Server's, with a seventh digit."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
+_INTEGER_MIN, _INTEGER_MAX = -(2**63), 2**63 - 1
+_INTEGER_CHARS_MAX = 20
 
-class Values:
-    """Reads the members of one entry by name and type, and notes those that do not fit."""
+_Integer = Annotated[int, Meta(ge=_INTEGER_MIN, le=_INTEGER_MAX)]
 
-    def __init__(self, entry: bytes) -> None:
-        self._members: dict[str, Any] = {}
-        self.misfits: list[str] = []
+
+class Kind(NamedTuple):
+    """A kind of value.
+
+    `json` is the type that is let through, for msgspec; `convert` makes the column's value of
+    it, None of null and blank. It raises ValueError for what does not fit.
+    """
+
+    json: Any
+    convert: Callable[[Any], Any] | None = None
+
+
+def _time_us(text: str | None) -> int | None:
+    """Microseconds since 1970, UTC; digits beyond them are cut."""
+    if not text:
+        return None
+    if len(text) in _USUAL_LENGTHS and text[19] == ".":
         try:
-            members = _decode(entry)
-        except NOT_JSON:
-            # JSON that passes as a whole may hold what no text can: a lone surrogate.
-            self.misfits.append("entry")
-            return
-        if isinstance(members, dict):
-            self._members = members
-        else:
-            self.misfits.append("entry")
-
-    def text(self, name: str) -> str | None:
-        """A non-empty string; a number (an identifier in some engine) as its digits."""
-        value = self._members.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)
-        if value is None or isinstance(value, str):
-            return value or None
-        self.misfits.append(name)
-        return None
-
-    def integer(self, name: str) -> int | None:
-        """A whole number, also one written as a string of digits."""
-        value = self._members.get(name)
-        if value is None or value == "":
-            return None
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-        if isinstance(value, str) and _is_decimal(value):
-            return int(value)
-        self.misfits.append(name)
-        return None
-
-    def texts(self, name: str) -> tuple[str | None, ...]:
-        """A list of strings and nulls; null is an empty one."""
-        value = self._members.get(name)
-        if value is None or value == "":
-            return ()
-        if isinstance(value, list) and all(v is None or isinstance(v, str) for v in value):
-            return tuple(value)
-        self.misfits.append(name)
-        return ()
-
-    def time_us(self, name: str) -> int | None:
-        """A time stamp as microseconds since 1970, UTC; digits beyond them are cut."""
-        value = self._members.get(name)
-        if value is None or value == "":
-            return None
-        time_us = _microseconds(value) if isinstance(value, str) else None
-        if time_us is None:
-            self.misfits.append(name)
-        return time_us
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            return _unusual_time_us(text)
+        return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
+    return _unusual_time_us(text)
 
 
-def _is_decimal(text: str) -> bool:
-    digits = text.removeprefix("-")
-    return len(digits) <= 20 and digits.isascii() and digits.isdigit()
-
-
-def _microseconds(text: str) -> int | None:
+def _unusual_time_us(text: str) -> int:
     match = _TIME.fullmatch(text)
     if match is None:
-        return None
+        raise ValueError("no time")
     date, time, fraction, sign, *offset = match.groups()
-    try:
-        moment = datetime.fromisoformat(f"{date} {time}+00:00")
-    except ValueError:
-        return None
+    moment = datetime.fromisoformat(f"{date} {time}+00:00")
     whole = (moment - _EPOCH) // _MICROSECOND + int((fraction or "0").ljust(6, "0")[:6])
     hours, minutes, seconds = (int(part or 0) for part in offset)
     shift = (hours * 3600 + minutes * 60 + seconds) * 1_000_000
     return whole + shift if sign == "-" else whole - shift
+
+
+def _identifier(value: str | int | None) -> str | None:
+    return value or None if isinstance(value, str) else None if value is None else str(value)
+
+
+def _integer(value: str | int | None) -> int | None:
+    if not isinstance(value, str):
+        return value
+    if not value:
+        return None
+    digits = value.removeprefix("-")
+    if not (len(digits) < _INTEGER_CHARS_MAX and digits.isascii() and digits.isdigit()):
+        raise ValueError("no whole number")
+    number = int(value)
+    if not _INTEGER_MIN <= number <= _INTEGER_MAX:
+        raise ValueError("beyond 64 bits")
+    return number
+
+
+def _texts(value: tuple[str | None, ...] | str | None) -> tuple[str | None, ...]:
+    return value if isinstance(value, tuple) else ()
+
+
+TEXT = Kind(str | None)
+"""A string, as it is."""
+
+IDENTIFIER = Kind(str | int | None, _identifier)
+"""A string, or a whole number as its digits."""
+
+INTEGER = Kind(_Integer | str | None, _integer)
+"""A whole number of 64 bits, also one written as a string of digits."""
+
+TEXTS = Kind(tuple[str | None, ...] | Literal[""] | None, _texts)
+"""A list of strings and nulls; null is an empty one."""
+
+TIME = Kind(str | None, _time_us)
+"""A time stamp."""

@@ -1,0 +1,55 @@
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dastream import surrogates
+from dastream.errors import NOT_JSON
+
+decode = msgspec.json.Decoder().decode
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (rb'"\ud83d"', "\ufffd"),
+        (rb'"a \udE00 b"', "a \ufffd b"),
+        (rb'"\ud83d\ud83d\ude00"', "\ufffd\U0001f600"),
+        (rb'"\ude00\ud83d"', "\ufffd\ufffd"),
+        (rb'"\uD83D\uDE00"', "\U0001f600"),
+        (rb'"\\ud83d"', "\\ud83d"),
+        (rb'"\\\ud83d"', "\\\ufffd"),
+        (rb'"\\ud83d\ude00"', "\\ud83d\ufffd"),
+        (rb'"\n\ud83d\n\ude00"', "\n\ufffd\n\ufffd"),
+        (rb'"\u00e9\n"', "é\n"),
+    ],
+)
+def test_half_of_a_character_is_a_replacement_character(data, text):
+    assert surrogates.decode(decode, data) == text
+
+
+@given(st.text(st.characters(), max_size=20))
+def test_text_with_halves_decodes_to_what_is_whole_in_it(text):
+    data = json.dumps(text).encode()
+    whole = json.loads(data)  # joins two halves that stand together
+
+    mended = surrogates.replace_lone(data)
+
+    assert len(mended) == len(data)
+    expected = "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in whole)
+    assert surrogates.decode(decode, data) == expected
+
+
+@pytest.mark.parametrize("data", [b"", b'"', rb'"\q"', rb'"\ud83d', b"[" * 100_000])
+def test_what_is_no_json_is_none_with_halves_either(data):
+    with pytest.raises(NOT_JSON):
+        surrogates.decode(decode, data)
+
+
+@pytest.mark.parametrize("piece", [rb"\n", b"\\\\", rb"\\ud83d"])
+def test_escapes_of_other_things_stay(piece):
+    data = piece * 200_000
+
+    assert surrogates.replace_lone(data) == data
