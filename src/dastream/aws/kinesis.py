@@ -15,22 +15,18 @@ from __future__ import annotations
 import binascii
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
-from itertools import groupby
+from itertools import takewhile
 from typing import Any
 
-import msgspec
-
-from dastream.aws.metrics import DecodeTimer, InvocationMetrics, metric_lines
-from dastream.checkpoint import MemoryCheckpoints
+from dastream.aws.metrics import Log, Meter, Metrics, metric_lines, print_line
 from dastream.clients import open_client
 from dastream.decode import Decoder
-from dastream.delivery import Deliverer
-from dastream.errors import ConfigError, ServiceError
+from dastream.delivery import Deliverer, Delivery
+from dastream.errors import ConfigError, KeyServiceError, ServiceError
 from dastream.keys import CachingUnwrap, open_unwrap, owner_of
-from dastream.pipeline import Counters, Pipeline
-from dastream.record import Position, Record, RecordBatch, is_reached, utc_day
+from dastream.record import Position, Record, RecordBatch, utc_day
 from dastream.settings import Settings
 from dastream.sinks import Sink, open_sink
 from dastream.transforms import NamedTransform, open_transforms
@@ -38,7 +34,6 @@ from dastream.transforms import NamedTransform, open_transforms
 __all__ = ["KinesisDelivery", "handler", "open_handler"]
 
 Answer = dict[str, list[dict[str, str]]]
-Log = Callable[[Mapping[str, object]], None]
 
 
 def handler(event: Mapping[str, Any], context: object) -> Answer:
@@ -52,11 +47,7 @@ def _from_environment() -> KinesisDelivery:
     return open_handler(Settings.from_environment(os.environ), open_client("kms"))
 
 
-def _print(line: Mapping[str, object]) -> None:
-    print(msgspec.json.encode(line).decode(), flush=True)  # noqa: T201 - Lambda's log
-
-
-def open_handler(settings: Settings, kms: Any, log: Log = _print) -> KinesisDelivery:
+def open_handler(settings: Settings, kms: Any, log: Log = print_line) -> KinesisDelivery:
     """A handler with given settings and boto3's KMS client. Raises ConfigError without a sink."""
     if settings.sink is None:
         raise ConfigError(
@@ -76,7 +67,8 @@ def open_handler(settings: Settings, kms: Any, log: Log = _print) -> KinesisDeli
 class KinesisDelivery:
     """Answers invocations. Nothing outlives one but the key cache and clients.
 
-    `log` gets the invocation's metrics, and one mapping where a service failed.
+    `log` gets the invocation's metrics, and one mapping where a service failed. `unwrap` is the
+    decoder's.
     """
 
     def __init__(
@@ -97,47 +89,43 @@ class KinesisDelivery:
         self._resource_id = resource_id
 
     def __call__(self, event: Mapping[str, Any]) -> Answer:
-        """Deliver what the invocation brings; name the first record that is not delivered."""
-        invocation = _Invocation(event["Records"])
-        decode, checkpoints = DecodeTimer(self._decode), MemoryCheckpoints()
-        pipeline = Pipeline(invocation, self._deliverer(invocation, decode), checkpoints)
-        hits, misses = self._unwrap.hits, self._unwrap.misses
-        failures = []
-        try:
-            pipeline.run()
-        except ServiceError as error:
-            undelivered = invocation.first_after(checkpoints.progress(invocation.stream))
-            failures.append({"itemIdentifier": undelivered.sequence})
-            self._tell(undelivered, error)
-        self._measure(
-            invocation,
-            pipeline.counters,
-            key_cache_hits=self._unwrap.hits - hits,
-            key_cache_misses=self._unwrap.misses - misses,
-            decode_ms=decode.spent_ms,
-        )
-        return {"batchItemFailures": failures}
+        """Deliver what the invocation brings, or name the first record that is not delivered.
 
-    def _deliverer(self, invocation: _Invocation, decode: DecodeTimer) -> Deliverer:
-        owner = owner_of(invocation.stream, self._resource_id)
-        return Deliverer(
-            decode, self._transforms, [self._sink], resource_id=owner, refused_records_max=None
-        )
-
-    def _measure(self, invocation: _Invocation, counters: Counters, **measured: Any) -> None:
+        Raises ConfigError if nothing tells whose stream it is.
+        """
+        records = [_record(item) for item in event["Records"]]
+        metrics = Metrics(stream=_position(records[0]).stream)
+        undelivered = self._deliver_all(records, metrics)
         now_ms = time.time_ns() // 1_000_000
-        metrics = InvocationMetrics(
-            stream=invocation.stream,
-            records=counters.records,
-            record_bytes=counters.record_bytes,
-            events=counters.events,
-            dropped=counters.dropped,
-            dead_letters=counters.dead_letters,
-            seconds_behind=invocation.seconds_behind(now_ms),
-            **measured,
-        )
+        metrics.seconds_behind = max(0, now_ms - _arrival_ms(records[-1])) / 1000
         for line in metric_lines(metrics, now_ms):
             self._log(line)
+        failures = [{"itemIdentifier": undelivered.sequence}] if undelivered else []
+        return {"batchItemFailures": failures}
+
+    def _deliver_all(self, records: Sequence[Record], metrics: Metrics) -> Position | None:
+        """Deliver records in their order; the first one that a service did not take, if any."""
+        meter = Meter(self._decode, self._unwrap, metrics)
+        deliver = self._deliverer(meter, metrics.stream)
+        try:
+            while records:
+                delivery = _deliver_first(deliver, meter, records)
+                _count(metrics, delivery)
+                records = records[delivery.records :]
+        except ServiceError as error:
+            undelivered = _position(records[0])
+            self._tell(undelivered, error)
+            return undelivered
+        return None
+
+    def _deliverer(self, meter: Meter, stream: str) -> Deliverer:
+        return Deliverer(
+            meter,
+            self._transforms,
+            [self._sink],
+            resource_id=owner_of(stream, self._resource_id),
+            refused_records_max=None,
+        )
 
     def _tell(self, position: Position, error: ServiceError) -> None:
         self._log(
@@ -152,47 +140,58 @@ class KinesisDelivery:
         )
 
 
-class _Invocation:
-    """The records of one invocation as a source that is read once."""
+def _deliver_first(deliver: Deliverer, meter: Meter, records: Sequence[Record]) -> Delivery:
+    """Deliver as many of the records as make one batch, and tell what became of them.
 
-    lag_ms: Mapping[str, int] = {}
+    An earlier invocation may have delivered a batch from the same record on. It is formed anew
+    as far as it goes, and its sink finds it. If it goes further than this invocation, all that
+    this one brings is in it.
+    """
+    batch = _first_batch(records)
+    held = deliver.extent(batch)
+    if held is None:
+        return _deliver_new(deliver, meter, batch)
+    batch, _ = batch.split(held)
+    if batch.through != held:
+        return Delivery(batch.through, records=len(batch.records))
+    return next(deliver(batch, whole=True))
 
-    def __init__(self, items: Sequence[Mapping[str, Any]]) -> None:
-        self._records = [_record(item) for item in items]
-        self._positions = [record.position for record in self._records if record.position]
-        self.stream = self._positions[0].stream
 
-    def batches(self, progress: Mapping[str, str]) -> Iterator[RecordBatch]:
-        """One batch for each UTC day.
+def _deliver_new(deliver: Deliverer, meter: Meter, batch: RecordBatch) -> Delivery:
+    """Deliver a batch, up to the record whose data key KMS does not give.
 
-        Each is named by its first record, not by what was before: an invocation does not know
-        that, and a retry begins at any batch.
-        """
-        del progress
-        for _, records in groupby(self._records, lambda record: utc_day(record.arrival_ms or 0)):
-            together = tuple(records)
-            last = together[-1].position
-            assert last is not None, "an invocation's record has a position"
-            yield RecordBatch(last.stream, last.shard, None, last.sequence, together)
+    That one is then the first of the next batch, and fails by itself.
+    """
+    try:
+        return next(deliver(batch, whole=False))
+    except KeyServiceError:
+        opened = batch.records[: batch.records.index(meter.record)]
+        if not opened:
+            raise
+        before, _ = batch.split(_position(opened[-1]).sequence)
+        return next(deliver(before, whole=False))
 
-    def stop(self) -> None:
-        """An invocation runs to its end."""
 
-    def close(self) -> None:
-        """Nothing to let go of."""
+def _first_batch(records: Sequence[Record]) -> RecordBatch:
+    """The records that arrived on the same day as the first one.
 
-    def first_after(self, progress: Mapping[str, str]) -> Position:
-        """The first record that is not delivered, by what has been committed."""
-        return next(
-            position
-            for position in self._positions
-            if position.shard not in progress
-            or not is_reached(position.sequence, by=progress[position.shard])
-        )
+    What was before them this invocation does not know, and it need not: `after` is the position
+    right before the first one, so that a retry which begins there gives the batch the same name.
+    """
+    first = _position(records[0])
+    day = utc_day(_arrival_ms(records[0]))
+    together = tuple(takewhile(lambda record: utc_day(_arrival_ms(record)) == day, records))
+    after = str(int(first.sequence) - 1)
+    through = _position(together[-1]).sequence
+    return RecordBatch(first.stream, first.shard, after, through, together)
 
-    def seconds_behind(self, now_ms: int) -> float:
-        """The age of the newest record."""
-        return max(0, now_ms - (self._records[-1].arrival_ms or 0)) / 1000
+
+def _count(metrics: Metrics, delivery: Delivery) -> None:
+    metrics.records += delivery.records
+    metrics.record_bytes += delivery.record_bytes
+    metrics.events += delivery.events
+    metrics.dropped += delivery.dropped
+    metrics.dead_letters += delivery.dead_letters
 
 
 def _record(item: Mapping[str, Any]) -> Record:
@@ -205,3 +204,13 @@ def _record(item: Mapping[str, Any]) -> Record:
     )
     arrival_ms = round(kinesis["approximateArrivalTimestamp"] * 1000)
     return Record(binascii.a2b_base64(kinesis["data"]), position, arrival_ms)
+
+
+def _position(record: Record) -> Position:
+    assert record.position is not None, "an invocation's record has a position"
+    return record.position
+
+
+def _arrival_ms(record: Record) -> int:
+    assert record.arrival_ms is not None, "an invocation's record has an arrival time"
+    return record.arrival_ms

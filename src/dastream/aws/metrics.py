@@ -7,18 +7,23 @@ CloudWatch makes metrics of what is written in its embedded metric format (Cloud
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from dastream.event import Event
+from dastream.keys import CachingUnwrap
 from dastream.record import Record
 
-__all__ = ["DecodeTimer", "InvocationMetrics", "metric_lines"]
+__all__ = ["Log", "Meter", "Metrics", "metric_lines", "print_line"]
 
 NAMESPACE = "dastream"
 
-Decode = Callable[[Record], list[Event]]
+Log = Callable[[Mapping[str, object]], None]
+"""Takes a line of a log, which is a JSON object."""
 
 _UNITS = {
     "Records": "Count",
@@ -33,30 +38,61 @@ _UNITS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class InvocationMetrics:
-    """What one invocation did with the records of a stream.
+def print_line(line: Mapping[str, object]) -> None:
+    """The log of a Lambda function: standard output."""
+    print(msgspec.json.encode(line).decode(), flush=True)  # noqa: T201 - Lambda's log
 
-    `dropped` counts events by transform, `dead_letters` records by error. `seconds_behind` is the
-    age of the newest record, None if there was none.
+
+@dataclass(kw_only=True)
+class Metrics:
+    """What one invocation did with records of `stream`.
+
+    `dropped` counts events by transform, `dead_letters` records by error. `decode_ms` is the
+    time spent in decoding, `seconds_behind` the age of the newest record, None without one.
     """
 
     stream: str
-    records: int
-    record_bytes: int
-    events: int
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    dead_letters: Mapping[str, int] = field(default_factory=dict)
+    records: int = 0
+    record_bytes: int = 0
+    events: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    dead_letters: Counter[str] = field(default_factory=Counter)
     key_cache_hits: int = 0
     key_cache_misses: int = 0
-    decode_ms: float = 0
+    decode_ms: float = 0.0
     seconds_behind: float | None = None
 
 
-def metric_lines(metrics: InvocationMetrics, time_ms: int) -> Iterator[dict[str, Any]]:
+class Meter:
+    """A decoder that adds to an invocation's metrics what decoding takes.
+
+    `record` is the one that it was given last.
+    """
+
+    def __init__(
+        self, decode: Callable[[Record], list[Event]], unwrap: CachingUnwrap, metrics: Metrics
+    ) -> None:
+        self.record: Record | None = None
+        self._decode = decode
+        self._unwrap = unwrap
+        self._metrics = metrics
+
+    def __call__(self, record: Record) -> list[Event]:
+        self.record = record
+        hits, misses = self._unwrap.hits, self._unwrap.misses
+        began = time.perf_counter()
+        try:
+            return self._decode(record)
+        finally:
+            self._metrics.decode_ms += (time.perf_counter() - began) * 1000
+            self._metrics.key_cache_hits += self._unwrap.hits - hits
+            self._metrics.key_cache_misses += self._unwrap.misses - misses
+
+
+def metric_lines(metrics: Metrics, now_ms: int) -> Iterator[dict[str, Any]]:
     """One line for the invocation, and one for each transform and error that counted anything.
 
-    A line has one value for a dimension, so each name has a line of its own. `time_ms` is in
+    A line has one value for a dimension, so each name has a line of its own. `now_ms` is in
     milliseconds since 1970, UTC.
     """
     values: dict[str, float] = {
@@ -66,21 +102,21 @@ def metric_lines(metrics: InvocationMetrics, time_ms: int) -> Iterator[dict[str,
         "KeyCacheHits": metrics.key_cache_hits,
         "KeyCacheMisses": metrics.key_cache_misses,
         "DecodeMilliseconds": round(metrics.decode_ms, 3),
-        "Dropped": sum(metrics.dropped.values()),
-        "DeadLetters": sum(metrics.dead_letters.values()),
+        "Dropped": metrics.dropped.total(),
+        "DeadLetters": metrics.dead_letters.total(),
     }
     if metrics.seconds_behind is not None:
-        values["SecondsBehind"] = round(metrics.seconds_behind, 3)
+        values["SecondsBehind"] = metrics.seconds_behind
     of_stream = {"Stream": metrics.stream}
-    yield _line(of_stream, values, time_ms)
+    yield _line(of_stream, values, now_ms)
     for transform, count in metrics.dropped.items():
-        yield _line(of_stream | {"Transform": transform}, {"Dropped": count}, time_ms)
+        yield _line(of_stream | {"Transform": transform}, {"Dropped": count}, now_ms)
     for error, count in metrics.dead_letters.items():
-        yield _line(of_stream | {"Error": error}, {"DeadLetters": count}, time_ms)
+        yield _line(of_stream | {"Error": error}, {"DeadLetters": count}, now_ms)
 
 
 def _line(
-    dimensions: Mapping[str, str], values: Mapping[str, float], time_ms: int
+    dimensions: Mapping[str, str], values: Mapping[str, float], now_ms: int
 ) -> dict[str, Any]:
     directive = {
         "Namespace": NAMESPACE,
@@ -88,22 +124,7 @@ def _line(
         "Metrics": [{"Name": name, "Unit": _UNITS[name]} for name in values],
     }
     return {
-        "_aws": {"Timestamp": time_ms, "CloudWatchMetrics": [directive]},
+        "_aws": {"Timestamp": now_ms, "CloudWatchMetrics": [directive]},
         **dimensions,
         **values,
     }
-
-
-class DecodeTimer:
-    """A decoder that counts the milliseconds spent in it."""
-
-    def __init__(self, decode: Decode) -> None:
-        self.spent_ms = 0.0
-        self._decode = decode
-
-    def __call__(self, record: Record) -> list[Event]:
-        began = time.perf_counter()
-        try:
-            return self._decode(record)
-        finally:
-            self.spent_ms += (time.perf_counter() - began) * 1000
