@@ -42,6 +42,7 @@ docs: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python bench/decode.py
+	@$(BIN)/python bench/kinesis.py
 	@$(BIN)/python bench/columns.py
 	@$(BIN)/python bench/postgres.py
 

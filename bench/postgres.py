@@ -96,7 +96,7 @@ def clients():
 
 
 class Measured(NamedTuple):
-    """A round: transactions a second, CPU microseconds and log bytes a statement."""
+    """A round: transactions a second; the emitter's CPU microseconds, log bytes a statement."""
 
     tps: float
     cpu_us: float = 0.0
@@ -137,7 +137,9 @@ def clear_log(server):
         old.unlink()
 
 
-def with_emitter(server, programs, workload, seconds, aws):
+@contextlib.contextmanager
+def emitting(server, aws, start_at):
+    """An emitter that runs in the block, and what it took."""
     emitter = Emitter(
         server.log_directory,
         stream="bench",
@@ -146,14 +148,31 @@ def with_emitter(server, programs, workload, seconds, aws):
         kinesis=aws["kinesis"],
         kms=aws["kms"],
         server_version=server.version,
+        start_at=start_at,
     )
+    took = {}
     began = time.process_time()
     emitter.start()
-    tps = transactions_a_second(server, programs, workload, seconds)
+    yield took
     emitter.stop()
-    cpu_us = (time.process_time() - began) * 1e6
+    took["cpu_us"] = (time.process_time() - began) * 1e6 / emitter.statements
     log_bytes = sum(one.stat().st_size for one in server.log_directory.glob("*.json"))
-    return Measured(tps, cpu_us / emitter.statements, log_bytes / emitter.statements)
+    took["log_bytes"] = log_bytes / emitter.statements
+
+
+def play(way, server, bench, aws):
+    """A round in one way; `bench` runs pgbench and returns the transactions a second."""
+    if way == "nothing":
+        return Measured(bench())
+    clear_log(server)
+    if way == "pgaudit":
+        tps = bench()
+        with emitting(server, aws, "beginning") as took:
+            pass
+    else:
+        with emitting(server, aws, "end") as took:
+            tps = bench()
+    return Measured(tps, **took)
 
 
 def measure(workload, rounds, seconds):
@@ -168,16 +187,12 @@ def measure(workload, rounds, seconds):
             pgbench(server, programs.bin, "--initialize", "--quiet", f"--scale={SCALE}")
         for _ in range(rounds):
             for way, server in zip(WAYS, (plain, audited, audited), strict=True):
-                if server is audited:
-                    clear_log(server)
-                if way == WAYS[2]:
-                    one = with_emitter(server, programs.bin, workload, seconds, aws)
-                else:
-                    tps = transactions_a_second(server, programs.bin, workload, seconds)
-                    one = Measured(tps)
-                results[way].append(one)
-        version = audited.version
-    return version, results
+
+                def bench(server=server):
+                    return transactions_a_second(server, programs.bin, workload, seconds)
+
+                results[way].append(play(way, server, bench, aws))
+    return audited.version, results
 
 
 def table(rounds, seconds):
@@ -194,13 +209,12 @@ def table(rounds, seconds):
             cpu = f"{one.cpu_us:.1f} µs" if one.cpu_us else ""
             share = one.tps / medians["nothing"].tps
             yield f"| {workload} | {way} | {one.tps:,.0f} | {share:.2f} | {cpu} |"
-        notes[workload] = medians[WAYS[2]].log_bytes
+        notes[workload] = f"{medians[WAYS[2]].log_bytes:,.0f} bytes a statement {workload}"
     yield ""
     yield (
         f"PostgreSQL {version} with pgaudit on {os.cpu_count()} shared cores, scale {SCALE}, "
-        f"{CLIENTS} clients; medians of {rounds} alternating rounds of {seconds} s. The log takes "
-        f"{notes['read-only']:,.0f} bytes a statement, "
-        f"{notes['read-only, prepared']:,.0f} prepared."
+        f"{CLIENTS} clients; medians of {rounds} alternating rounds of {seconds} s. "
+        f"The log takes {', '.join(notes.values())}."
     )
 
 

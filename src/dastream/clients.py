@@ -56,7 +56,13 @@ def hide_bodies() -> None:
         logging.getLogger(name).addFilter(_is_above_debug)
 
 
-def open_client(service: str, *, region: str | None = None) -> Any:
+def open_client(
+    service: str,
+    *,
+    region: str | None = None,
+    attempts_max: int = ATTEMPTS_MAX,
+    read_seconds_max: float = READ_SECONDS_MAX,
+) -> Any:
     """A client of `service`. Raises ConfigError without boto3 or a region.
 
     Missing credentials show at the first call.
@@ -72,8 +78,8 @@ def open_client(service: str, *, region: str | None = None) -> Any:
     hide_bodies()
     config = Config(
         connect_timeout=CONNECT_SECONDS_MAX,
-        read_timeout=READ_SECONDS_MAX,
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS_MAX},
+        read_timeout=read_seconds_max,
+        retries={"mode": "standard", "total_max_attempts": attempts_max},
     )
     try:
         # Every other SDK reads AWS_REGION; boto3 by itself reads AWS_DEFAULT_REGION only.

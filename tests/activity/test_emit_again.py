@@ -7,13 +7,16 @@ import logging
 import os
 import sqlite3
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from dastream.activity import publisher as publisher_module
 from dastream.activity.emitter import Emitter
 from dastream.activity.entry import Server, encode
+from dastream.activity.log_rows import CUT
 from dastream.activity.log_tail import LogTail
+from dastream.activity.log_time import LogClock
 from dastream.activity.postgres_log import LogReader
 from dastream.decode import decode_record
 from dastream.errors import ConfigError, SourceError
@@ -216,8 +219,28 @@ def test_the_state_holds_no_sql_and_no_values(log, emit, peers, tmp_path):
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
+def test_a_statement_too_long_to_be_read_whole_is_one_cut_entry(log):
+    text = "SELECT '" + "many 'words' of it " * 20_000 + "'"
+    quoted = text.replace('"', '""')
+    log(
+        "1.json", row(FIRST, 1, "", message=f'AUDIT: SESSION,1,1,READ,SELECT,,,"{quoted}",<none>,1')
+    )
+    log("1.json", row(FIRST, 2, text), row(SECOND, 3, "SELECT 'next'"))
+    tail = LogTail(log.directory, start="beginning", line_bytes_max=250_000)
+    reader = LogReader(Server("15", "h"), mode="pgaudit")
+    found = []
+    while (lines := tail.read()).rows:
+        found += reader.read(*lines)
+    tail.close()
+    cut, following = found
+    assert cut.command_text.endswith(CUT)
+    assert text.startswith(cut.command_text.removesuffix(CUT))
+    assert (following.command_text, following.statement_id, tail.cut) == ("SELECT 'next'", 3, 2)
+
+
 def test_an_outage_at_the_end_is_no_loss(log, emit, peers, monkeypatch, caplog):
     monkeypatch.setattr(publisher_module, "WAIT_SECONDS_MAX", 0.01)
+    monkeypatch.setattr(publisher_module, "LAST_SECONDS_MAX", 1.0)
     log("1.json", row(FIRST, 1, "SELECT 1"))
     put, peers.put_records = (
         peers.put_records,
@@ -272,6 +295,19 @@ def test_the_csv_log_gives_what_the_json_log_gives(flavour, tmp_path):
         found = {kind: _entries(server, kind, tmp_path / kind) for kind in ("json", "csv")}
     assert len(found["json"]) > 300
     assert found["csv"] == found["json"]
+
+
+def test_local_time_of_a_real_server_is_read():
+    with PostgresServer(flavour="embedded", settings={"log_timezone": "Asia/Kolkata"}) as server:
+        execute(server, "SELECT 'here'")
+        time.sleep(0.5)
+        clock = LogClock("Asia/Kolkata")
+        tail = LogTail(server.log_directory, start="beginning", clock=clock)
+        reader = LogReader(Server("18", "h"), mode="statements", clock=clock)
+        (entry,) = [e for e in reader.read(*tail.read()) if e.command == "SELECT"]
+        tail.close()
+    logged = datetime.fromisoformat(entry.log_time)
+    assert abs(datetime.now(UTC) - logged) < timedelta(seconds=30)
 
 
 def _entries(server, kind, directory):

@@ -6,7 +6,6 @@ import base64
 import gzip
 import json
 import re
-import threading
 import time
 import uuid
 from types import SimpleNamespace
@@ -128,7 +127,6 @@ def open_publisher(seal, kinesis, stream, **options):
             "instance_id": INSTANCE,
             "record_bytes_max": 4000,
             "record_age_seconds_max": 3600.0,
-            "stopping": threading.Event(),
         }
         | options,
     )
@@ -340,14 +338,15 @@ def test_trouble_is_logged_without_what_is_published(caplog):
     assert "secret" not in caplog.text
 
 
-def test_trouble_at_the_end_comes_out_after_a_few_attempts(monkeypatch):
+def test_trouble_at_the_end_comes_out_after_a_moment(monkeypatch):
     monkeypatch.setattr(publisher_module, "WAIT_SECONDS_MAX", 0.01)
-    stopping = threading.Event()
-    stopping.set()
-    publisher = open_publisher(plainly, Kinesis(*[THROTTLED] * 100), "s", stopping=stopping)
+    monkeypatch.setattr(publisher_module, "LAST_SECONDS_MAX", 0.1)
+    publisher = open_publisher(plainly, Kinesis(*[THROTTLED] * 100), "s")
+    publisher.stop()
     publisher.add(entry())
     with pytest.raises(SinkError, match="ProvisionedThroughputExceeded"):
         publisher.flush()
+    assert publisher.counters.retries > 0
 
 
 def test_a_key_service_in_trouble_is_asked_again(monkeypatch):

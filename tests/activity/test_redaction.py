@@ -249,6 +249,12 @@ def test_bind_values_that_make_a_credential_are_masked(sql, values):
     assert redact_values(sql, values) == [MASK for _ in values]
 
 
+@pytest.mark.parametrize("ending", ["", " -- ;", ")))"])
+def test_a_keyword_may_begin_in_the_text_and_end_in_a_bind_value(ending):
+    sql = f"SELECT dblink_connect(x || $1) FROM t WHERE x = 'host=h pass'{ending}"
+    assert redact_statement(sql, ["word=hunter2"]).values == [MASK]
+
+
 def test_bind_values_of_a_users_table_are_kept():
     values = ["theirs", None, "", "password"]
     assert redact_values("INSERT INTO users (password) VALUES ($1)", values) == values

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from dastream.activity.server_check import check_server
+from dastream.activity.server_rules import RULES
 from dastream.cli.app import run_app
 from dastream.local.postgres import PostgresServer, _free_port
 from dastream.local.unprivileged import ENVIRONMENT, find_account
@@ -126,6 +127,9 @@ def test_what_roles_and_databases_set_for_themselves_is_found_and_mended(bare):
         "ALTER ROLE ALL SET log_parameter_max_length = 10",
         "ALTER ROLE app SET work_mem = '1MB'",
         "CREATE ROLE second LOGIN SUPERUSER",
+        # As on a machine that has the locale.
+        "INSERT INTO pg_db_role_setting SELECT oid, 0, '{lc_messages=de_DE.UTF-8}'"
+        " FROM pg_database WHERE datname = 'template1'",
     )
     checks = check_server(bare.dsn).checks
     found = {check.found: check for check in checks if " for " in check.found}
@@ -134,6 +138,7 @@ def test_what_roles_and_databases_set_for_themselves_is_found_and_mended(bare):
         'all for ROLE ALL IN DATABASE "postgres"',
         'terse for ROLE "app" IN DATABASE "postgres"',
         "10 for ROLE ALL",
+        'de_DE.UTF-8 for ROLE ALL IN DATABASE "template1"',
     }
     (superusers,) = [check for check in checks if check.name == "superusers"]
     assert (superusers.verdict, superusers.found) == ("weaker", "postgres, second")
@@ -143,12 +148,27 @@ def test_what_roles_and_databases_set_for_themselves_is_found_and_mended(bare):
     assert verdicts(after)["superusers"] == "ok"
 
 
+@pytest.mark.parametrize("value", ["C", "C.UTF-8", "POSIX", "en_US.UTF-8", "en_GB", "English_UK"])
+def test_messages_in_english_are_read(value):
+    (rule,) = [rule for rule in RULES if rule.name == "lc_messages"]
+    assert rule.is_kept(value)
+
+
+@pytest.mark.parametrize("value", ["de_DE.UTF-8", "fr", "cs_CZ", "eo", "German_Germany.1252"])
+def test_messages_in_another_language_are_not(value):
+    (rule,) = [rule for rule in RULES if rule.name == "lc_messages"]
+    assert not rule.is_kept(value)
+    assert rule.otherwise == "missing"
+
+
 def test_our_own_server_is_whole(server, capsys):
     assert run_app(["check", "--postgres", server.dsn()]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith(f"PostgreSQL {server.version}, mode {server.mode}\n")
     assert "missing" not in shown
     assert f"What mode {server.mode} cannot see:" in shown
+    assert "SET log_min_messages = panic" in shown
+    assert "log_parameter_max_length_on_error" in shown.partition("cannot see:")[2]
     assert server.password not in shown
 
 

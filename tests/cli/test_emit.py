@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import time
 from collections import Counter
 
@@ -114,6 +115,33 @@ def test_it_waits_for_a_key_service_that_is_out_of_reach_and_says_so(aws, log, p
     assert lines[0].startswith("activity: kms: no data key (")
     assert "trying again" in lines[0]
     assert "SELECT" not in process.errors.read_text()
+
+
+@pytest.fixture
+def black_hole():
+    """An address that takes every connection and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_network_that_swallows_everything_does_not_keep_it_from_ending(
+    aws, log, key_id, black_hole, tmp_path
+):
+    environment = aws.environment | {"AWS_ENDPOINT_URL": black_hole}
+    emit = Emit(log.directory, tmp_path / "s.sqlite", environment, key_id, mode="statements")
+    log(1, "SELECT 'kept in the log'")
+    emit.start()
+    try:
+        emit.wait_until_at_work()
+        time.sleep(1)  # it waits for an answer now
+        began = time.monotonic()
+        code, figures = emit.stop()
+    finally:
+        emit.close()
+    # One attempt, that it was in, and no more of them.
+    assert time.monotonic() - began < 3 * emit_module.ANSWER_SECONDS_MAX
+    assert (code, figures["statements"], figures["records"]) == (0, 1, 0)
+    assert "published after the next start" in emit.errors.read_text()
 
 
 def test_a_second_emitter_is_kept_out(process, arguments, stream, capsys):

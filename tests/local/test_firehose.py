@@ -12,6 +12,7 @@ from itertools import chain
 
 import pytest
 
+from dastream.checkpoint import MemoryCheckpoints, SqliteCheckpoints
 from dastream.errors import ConfigError, KeyServiceError, SinkError
 from dastream.local.firehose import DeliveryStream, buffering, stream, transformation
 from dastream.local.firehose.buffering import BufferingHints, RecordBuffer
@@ -125,6 +126,41 @@ class TestDelivery:
             1,
         )
         assert (counters.dropped, counters.failed, counters.error_objects) == (0, 0, 0)
+
+    def test_another_goes_on_after_what_is_in_s3(self, deliver, put, objects, tmp_path):
+        for data in (b"a", b"b"):
+            put(*[data] * 20)
+            with deliver(echo, checkpoints=SqliteCheckpoints(tmp_path / "firehose")):
+                pass
+        assert sorted(b"".join(objects().values())) == sorted(b"a" * 20 + b"b" * 20)
+
+    def test_what_is_not_in_s3_yet_is_read_again(self, deliver, put, objects, stream):
+        checkpoints = MemoryCheckpoints()
+        put(b"a", b"b")
+        with deliver(echo, checkpoints=checkpoints, buffer_seconds_max=3600.0) as delivery:
+            wait_until(lambda: delivery.counters.ok == 2)
+            time.sleep(0.5)
+            assert not checkpoints.progress(stream)
+            assert not objects()
+        assert checkpoints.progress(stream)
+        with deliver(echo, checkpoints=checkpoints):
+            pass
+        assert sorted(b"".join(objects().values())) == sorted(b"ab")
+
+    def test_records_that_leave_nothing_or_fail_are_not_read_again(
+        self, deliver, put, objects, stream
+    ):
+        def choose(event, context):
+            results = {b"d": "Dropped", b"f": "ProcessingFailed"}
+            return {"records": [answer(r, results[decoded(r)]) for r in event["records"]]}
+
+        checkpoints = MemoryCheckpoints()
+        put(b"d", b"f")
+        for _ in range(2):
+            with deliver(choose, checkpoints=checkpoints):
+                pass
+        (body,) = objects("processing-failed/").values()
+        assert body.count(b"\n") == 1
 
     def test_gzip_has_its_suffix(self, deliver, put, objects):
         put(b"a")
@@ -462,7 +498,7 @@ class SplitStream:
 
 
 def test_children_are_read_when_their_parents_have_ended():
-    reader = StreamReader(SplitStream(), "split")
+    reader = StreamReader(SplitStream(), "split", {})
     rounds = [list(reader.pages()) for _ in range(5)]
     read = [[record.data for page in pages for record in page.records] for pages in rounds]
     assert read == [[b"1"], [b"2"], [], [b"3", b"4"], []]

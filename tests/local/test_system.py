@@ -137,13 +137,14 @@ def test_state_is_there_the_next_time(tmp_path, system):
             _, errors = local.communicate(timeout=60)
         assert local.returncode == 0, errors
     assert streams[0] == streams[1]
-    found = subprocess.run(
-        [*program, "search", tmp_path / "lake", "--text", "time'", "--json"],
-        capture_output=True,
-        check=True,
-    )
-    assert found.stdout.count(b"SELECT 'the first time'") == 1
-    assert found.stdout.count(b"SELECT 'the next time'") == 1
+    for way in ("lake", "firehose"):
+        found = subprocess.run(
+            [*program, "search", tmp_path / way, "--text", "time'", "--json"],
+            capture_output=True,
+            check=True,
+        )
+        assert found.stdout.count(b"SELECT 'the first time'") == 1
+        assert found.stdout.count(b"SELECT 'the next time'") == 1
 
 
 def test_nothing_secret_is_logged_at_debug_level(system, caplog):

@@ -100,9 +100,6 @@ class AuditTrail(StatementTrail):
 
     def completed(self, row: Row) -> list[Entry]:
         """Entries for a row that tells of a statement that has succeeded."""
-        if self._awaited:
-            # pgaudit's rows about a portal come one after the other, so it has had its say.
-            self._awaited = [awaited for awaited in self._awaited if not awaited.is_audited]
         done = self._parse(row)
         if done is None:
             return []
@@ -142,7 +139,10 @@ class AuditTrail(StatementTrail):
         if line.statement_id != self._audit_id:
             self._audit_id = line.statement_id
             self._seen.clear()
-        key = line[1:6]
+            # Of a portal that has been closed pgaudit says everything at once.
+            self._awaited = [awaited for awaited in self._awaited if not awaited.is_audited]
+        names = line.category, line.command, line.object_type, line.object_name
+        key = (line.substatement_id, *names)
         is_repeated = key in self._seen
         self._seen.add(key)
         return is_repeated

@@ -71,7 +71,6 @@ class Emitter:
         self._start_at: Start = start_at
         self._publishes = f"{stream} {resource_id}"
         self._heartbeat_seconds = heartbeat_seconds
-        self._stopping = threading.Event()
         self._clock = LogClock(log_timezone)
         self._server = Server(server_version, server_host)
         self._mode: Mode = mode
@@ -85,7 +84,6 @@ class Emitter:
             instance_id=instance_id or resource_id,
             record_bytes_max=record_bytes_max,
             record_age_seconds_max=record_age_seconds_max,
-            stopping=self._stopping,
         )
         self._follower: Follower | None = None
         self._thread: threading.Thread | None = None
@@ -141,7 +139,7 @@ class Emitter:
 
     def stop(self) -> None:
         """Publish what the server has logged so far, and stop. Raises what broke the emitter."""
-        self._stopping.set()
+        self._publisher.stop()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -175,16 +173,17 @@ class Emitter:
                 self._follow(follower)
                 follower.finish()
             except (KeyServiceError, SinkError) as error:
-                if self._state is None or not self._stopping.is_set():
+                if self._state is None or not self._publisher.stopping.is_set():
                     raise
                 _log.warning("activity: %s; what is left is published after the next start", error)
 
     def _follow(self, follower: Follower) -> None:
+        stopping = self._publisher.stopping
         beat_at = time.monotonic()
-        while not self._stopping.is_set():
+        while not stopping.is_set():
             is_idle = not follower.read()
             if time.monotonic() >= beat_at:
                 beat_at = time.monotonic() + self._heartbeat_seconds
                 follower.beat()
             if is_idle:
-                self._stopping.wait(POLL_SECONDS)
+                stopping.wait(POLL_SECONDS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 __all__ = ["PROCESSES_MAX", "LineNumbers", "started_at"]
 
@@ -22,17 +22,29 @@ class LineNumbers:
         self.since = since
         self.missing = 0
         self._last = dict(last)
+        self._new: dict[str, int] = {}
 
     def take(self, session_id: str, line_num: int) -> None:
         """Another row."""
-        # Taken out and put in again, so that who has been silent longest stands first.
-        last = self._last.pop(session_id, None)
+        last = self._new.get(session_id)
+        self._new[session_id] = line_num
+        if last is None:
+            last = self._last.pop(session_id, None)
         if last is None:
             is_young = self.since and started_at(session_id) > self.since
             last = 0 if is_young else line_num - 1
-        self._last[session_id] = line_num
         if line_num > last + 1:
             self.missing += line_num - last - 1
+
+    def take_new(self) -> Collection[str]:
+        """The processes that have had a row since the last call.
+
+        What the methods below know is what was taken until then.
+        """
+        new, self._new = self._new, {}
+        # Those that have been silent longest stand first.
+        self._last |= new
+        return new
 
     def last(self, session_id: str) -> int | None:
         """The number of the last row of a process that is remembered."""

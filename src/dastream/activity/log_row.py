@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
 
 import msgspec
 
@@ -54,7 +53,7 @@ class Row(msgspec.Struct, gc=False):
         return f"<Row {self.session_id} {self.timestamp}>"
 
 
-class Completed(NamedTuple):
+class Completed(msgspec.Struct, gc=False):
     """What the server says of a statement that has succeeded.
 
     `start` and `end` are times as in an entry, `kind` is `statement`, `execute …` (the extended
@@ -68,7 +67,7 @@ class Completed(NamedTuple):
     values: list[str | None]
 
 
-class Audit(NamedTuple):
+class Audit(msgspec.Struct, gc=False):
     """A line of pgaudit. `values` are the bind values; NULL looks like the empty string there."""
 
     statement_id: int
@@ -86,7 +85,7 @@ _COMPLETED = re.compile(
     r"duration: (\d+\.\d+) ms  (?:(statement|execute .*?|fastpath function call): (.*))?",
     re.DOTALL,
 )
-_VALUE = re.compile(r"\$\d+ = (?:NULL|'([^']*+(?:''[^']*+)*+)(?:'|\Z))")
+_VALUE = re.compile(r"\$\d+ = (NULL|'[^']*+(?:''[^']*+)*+)")
 _BOUND = re.compile(
     r"^(?:unnamed portal|portal \"[^\"\n]*\") with parameters: (.*)", re.DOTALL | re.MULTILINE
 )
@@ -102,13 +101,14 @@ _CONTEXT_CHARS_MAX = 1 << 20
 
 def times(timestamp: str, duration_us: int = 0) -> tuple[str, str]:
     """The start and the end of what took so long and ended at a row's time, which is in UTC."""
-    second, fraction = timestamp[:19], timestamp[20:23]
-    end = f"{second}.{fraction}000+00"
-    start_us = int(fraction) * 1000 - duration_us
+    end = f"{timestamp[:23]}000+00"
+    if not duration_us:
+        return end, end
+    start_us = int(timestamp[20:23]) * 1000 - duration_us
     if start_us >= 0:
-        return f"{second}.{start_us:06}+00", end
-    started = datetime.fromisoformat(second).replace(tzinfo=UTC) + timedelta(microseconds=start_us)
-    return f"{started:%Y-%m-%d %H:%M:%S.%f}+00", end
+        return f"{timestamp[:20]}{start_us:06}+00", end
+    second = datetime.fromisoformat(timestamp[:19]).replace(tzinfo=UTC)
+    return f"{second + timedelta(microseconds=start_us):%Y-%m-%d %H:%M:%S.%f}+00", end
 
 
 def parse_completed(row: Row) -> Completed | None:
@@ -132,8 +132,8 @@ def bound_values(context: str | None) -> list[str | None]:
 
 
 def _values(text: str) -> list[str | None]:
-    values = (value[1] for value in _VALUE.finditer(text))
-    return [None if value is None else value.replace("''", "'") for value in values]
+    values = _VALUE.findall(text)
+    return [None if value == "NULL" else value[1:].replace("''", "'") for value in values]
 
 
 def parse_audit(message: str) -> Audit | None:
@@ -166,8 +166,11 @@ def _unquoted(field: str) -> str:
 def _audit_values(field: str | None) -> list[str | None]:
     if field in (None, "<none>", "<not logged>"):
         return []
+    text = _unquoted(field)
+    if '"' not in text:
+        return [*text.split(",")]
     values: list[str | None] = []
-    for value in _VALUE_FIELD.finditer(_unquoted(field)):
+    for value in _VALUE_FIELD.finditer(text):
         values.append(_unquoted(value[1]))
         if not value[2]:
             break

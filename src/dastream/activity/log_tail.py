@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from dastream.activity.log_files import LogFile, LogFiles, Place, open_log
-from dastream.activity.log_rows import RowFormat, row_format
+from dastream.activity.log_rows import END_BYTES_MAX, RowFormat, row_format
 from dastream.activity.log_time import LogClock
 
 __all__ = ["LINE_BYTES_MAX", "Lines", "LogTail"]
@@ -70,7 +70,6 @@ class LogTail:
         self._offset = 0
         self._partial = b""
         self._is_skipping = False
-        self._is_quoted = False
         self._start(start)
 
     def read(self) -> Lines:
@@ -124,14 +123,16 @@ class LogTail:
     def _go_to_end(self) -> None:
         self._offset, _ = self._stat()
         # In the middle of a row there is nothing to read before its end.
-        self._is_skipping = self._pread(1, self._offset - 1) != b"\n"
+        last = self._pread(END_BYTES_MAX, max(self._offset - END_BYTES_MAX, 0))
+        ends = [found.end() for found in self._format.end.finditer(last)]
+        self._is_skipping = ends[-1:] != [len(last)]
 
     def _open(self, file: LogFile) -> bool:
         """Begin to read a file; whether it is there."""
         self.close()
         self._file, self._format = file, row_format(file.name)
         self._offset, self._partial = 0, b""
-        self._is_skipping = self._is_quoted = False
+        self._is_skipping = False
         self._still_since = None
         try:
             self._descriptor = open_log(self._directory / file.name)
@@ -192,44 +193,34 @@ class LogTail:
 
     def _lines(self, data: bytes) -> Lines:
         data = self._partial + data
-        at = self._skip(data) if self._is_skipping else 0
-        offset, find_end = self._offset, self._format.find_end
-        lines = Lines([], self._file, [])
-        while found := find_end(data, at):
-            end, following = found
-            lines.rows.append(self._bounded(data[at:end]))
-            lines.offsets.append(offset + at)
-            at = following
-        self._offset += at
-        self._partial = data[at:]
+        begin = self._skip(data) if self._is_skipping else 0
+        ends = [found.end() for found in self._format.end.finditer(data, begin)]
+        begins = [begin, *ends]
+        rows = [data[at : end - 1] for at, end in zip(begins, ends, strict=False)]
+        offsets = [self._offset + at for at in begins]
+        self._offset, self._partial = offsets[-1], data[begins[-1] :]
         if len(self._partial) > self._line_bytes_max:
-            lines.rows.append(self._bounded(self._partial))
-            lines.offsets.append(self._offset)
-            self._begin_to_skip()
-        return lines
+            rows.append(self._partial)
+            self._is_skipping = True
+            self._offset += len(self._partial) - END_BYTES_MAX
+            self._partial = self._partial[-END_BYTES_MAX:]
+        return Lines(self._bounded(rows), self._file, offsets[: len(rows)])
 
-    def _bounded(self, line: bytes) -> bytes:
-        if len(line) <= self._line_bytes_max:
-            return line
-        self.cut += 1
-        return self._format.cut(line[: self._line_bytes_max])
-
-    def _begin_to_skip(self) -> None:
-        self._is_skipping, self._is_quoted = True, False
-        data, self._partial = self._partial, b""
-        self._offset += self._skip(data)
+    def _bounded(self, rows: list[bytes]) -> list[bytes]:
+        bytes_max = self._line_bytes_max
+        if max(map(len, rows), default=0) <= bytes_max:
+            return rows
+        self.cut += sum(len(row) > bytes_max for row in rows)
+        cut = self._format.cut
+        return [row if len(row) <= bytes_max else cut(row[:bytes_max]) for row in rows]
 
     def _skip(self, data: bytes) -> int:
         """How much of the data belongs to a row that is not read on."""
-        line = 0
-        while (end := data.find(b"\n", line)) >= 0:
-            self._is_quoted ^= data.count(b'"', line, end) % 2 == 1
-            if not (self._is_quoted and self._format.has_lines):
-                self._is_skipping = False
-                return end + 1
-            line = end + 1
-        self._is_quoted ^= data.count(b'"', line) % 2 == 1
-        return len(data)
+        found = self._format.end.search(data)
+        if found is None:
+            return max(len(data) - END_BYTES_MAX, 0)
+        self._is_skipping = False
+        return found.end()
 
 
 def _size(path: Path) -> int:

@@ -36,8 +36,6 @@ SESSIONS_MAX = 10_000
 
 _CLIENTS = ("client backend", "walsender")
 _FAILURES = ("ERROR", "FATAL", "PANIC")
-# Two rows of a statement in the extended protocol that its third, execute, says again.
-_PREPARING = ("PARSE", "BIND")
 _LOGGING_IN = ("", "authentication", "startup")
 _CONNECT = Command("CONNECT", "MISC")
 _DISCONNECT = Command("DISCONNECT", "MISC")
@@ -96,6 +94,7 @@ class LogReader:
         """The entries that the rows complete. `file` and `offsets` tell where they stand."""
         is_csv = file.name.endswith(".csv")
         decode = decode_csv_row if is_csv else decode_row
+        take_number = self._sessions.numbers.take
         for line, offset in zip(rows, offsets, strict=False):
             try:
                 row = decode(line)
@@ -109,7 +108,7 @@ class LogReader:
                 row = recovered
             if self._through is not None and self._is_read_again(row, Place(*file, offset)):
                 continue
-            self._sessions.take_row(row.session_id, row.line_num)
+            take_number(row.session_id, row.line_num)
             if row.backend_type in _CLIENTS:
                 yield from self._entries(row, file, offset)
             elif row.backend_type == "postmaster":
@@ -137,7 +136,7 @@ class LogReader:
         if place >= self._through:
             self._through = None
             return False
-        client = self._sessions.get(row.session_id)
+        client = self._sessions.clients.get(row.session_id)
         if client is not None and client.kept.place <= place:
             self._entries(row, place.file, place.offset)
         return True
@@ -148,9 +147,11 @@ class LogReader:
         if row.message.endswith(_ALL_SESSIONS_LOST):
             lost = self._sessions.started_until(_FOREVER)
         elif row.session_id != self._postmaster:
-            # A new server: it logs before its first session does.
+            # A new server logs before its first session does, so those of the same second are
+            # of the old one, unless this is the server that was there all the time.
+            is_new = self._postmaster != ""
             self._postmaster = row.session_id
-            lost = self._sessions.started_until(started_at(row.session_id))
+            lost = self._sessions.started_until(started_at(row.session_id) - (not is_new))
         for session_id in lost:
             yield from self._sessions.end(session_id).trail.flush()
 
@@ -159,7 +160,7 @@ class LogReader:
         return Client(session, self._trail(session, self._functions), kept)
 
     def _entries(self, row: Row, file: LogFile, offset: int) -> list[Entry]:
-        client = self._sessions.get(row.session_id)
+        client = self._sessions.clients.get(row.session_id)
         if client is None:
             return self._begin(row, Place(*file, offset)) + self._entries(row, file, offset)
         client.is_in_audit = False
@@ -175,7 +176,7 @@ class LogReader:
     def _begin(self, row: Row, place: Place) -> list[Entry]:
         """Begin a session; the entries of one that had to make room for it."""
         entries: list[Entry] = []
-        if len(self._sessions) >= SESSIONS_MAX:
+        if len(self._sessions.clients) >= SESSIONS_MAX:
             entries = self._sessions.end(self._sessions.oldest()).trail.flush()
         self._sessions.begin(row.session_id, Kept(place, row.timestamp))
         return entries

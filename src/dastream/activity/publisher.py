@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from dastream.activity.entry import HEARTBEAT, Entry, encode
-from dastream.activity.log_rows import CUT
+from dastream.activity.shorten import shorten
 from dastream.clients import CallError, call
 from dastream.errors import ConfigError, KeyServiceError, ServiceError, SinkError
 
@@ -35,9 +35,9 @@ PUT_RECORDS_MAX = 500
 PUT_BYTES_MAX = 5 * 1024 * 1024 - 64 * 1024
 WAIT_SECONDS_MIN = 0.1
 WAIT_SECONDS_MAX = 10.0
-LAST_ATTEMPTS_MAX = 5
+LAST_SECONDS_MAX = 3.0
 LAST_WAIT_SECONDS_MAX = 1.0
-"""Attempts that are left once the publisher is to stop, and the pauses between them."""
+"""How long attempts go on once the publisher is to stop, and the pauses between them."""
 
 TOLD_SECONDS = 60.0
 """How often the same trouble is told."""
@@ -66,9 +66,9 @@ class Publisher:
     """Puts entries into a stream, several to a record.
 
     `seal` makes an envelope of a payload and may raise KeyServiceError. A record holds entries
-    up to `record_bytes_max` (before compression). After `stopping` is set, KeyServiceError and
-    SinkError come out after a few more attempts. Raises ConfigError if the stream refuses the
-    first record in a way that waiting does not mend.
+    up to `record_bytes_max` (before compression). After `stop`, KeyServiceError and SinkError
+    come out as soon as an attempt fails and `LAST_SECONDS_MAX` are over. Raises ConfigError if
+    the stream refuses the first record in a way that waiting does not mend.
     """
 
     def __init__(
@@ -81,17 +81,17 @@ class Publisher:
         instance_id: str,
         record_bytes_max: int,
         record_age_seconds_max: float,
-        stopping: threading.Event,
     ) -> None:
         self.counters = Counters()
+        self.stopping = threading.Event()
+        """Set by `stop`."""
         self._seal = seal
         self._kinesis = kinesis
         self._stream = stream
         self._head = _payload_head(cluster_id, instance_id)
         self._record_bytes_max = record_bytes_max
         self._record_age_seconds_max = record_age_seconds_max
-        self._stopping = stopping
-        self._attempts_left = LAST_ATTEMPTS_MAX
+        self._give_up_at = float("inf")
         self._told: tuple[str, float] = ("", 0.0)
         self._packed: list[bytes] = []
         self._packed_bytes = 0
@@ -107,6 +107,11 @@ class Publisher:
         self._packed.append(data)
         self._packed_bytes += len(data)
         self.counters.entries[entry.command] += 1
+
+    def stop(self) -> None:
+        """Try for a moment longer only, from another thread or a signal handler."""
+        self._give_up_at = time.monotonic() + LAST_SECONDS_MAX
+        self.stopping.set()
 
     def is_due(self) -> bool:
         """Whether a record is full, or the first entry has waited long enough."""
@@ -163,7 +168,7 @@ class Publisher:
     def _shortened_envelope(self, data: bytes) -> bytes:
         entry = msgspec.json.decode(data, type=Entry)
         while True:
-            _shorten(entry)
+            shorten(entry)
             envelope = self._envelope([encode(entry)])
             if len(envelope) <= RECORD_BYTES_MAX:
                 return envelope
@@ -206,19 +211,17 @@ class Publisher:
             _log.warning("activity: %s; trying again", error)
 
     def _wait(self, attempt: int, error: ServiceError) -> None:
-        if self._stopping.is_set():
-            self._attempts_left -= 1
-            if self._attempts_left <= 0:
-                raise error
+        if time.monotonic() >= self._give_up_at:
+            raise error
         if attempt == 0:
             self._tell(error)
         self.counters.retries += 1
         seconds = min(WAIT_SECONDS_MAX, WAIT_SECONDS_MIN * 2 ** min(attempt, 16))
         seconds *= random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
-        if self._stopping.is_set():
+        if self.stopping.is_set():
             time.sleep(min(seconds, LAST_WAIT_SECONDS_MAX))
         else:
-            self._stopping.wait(seconds)
+            self.stopping.wait(seconds)
 
 
 def _payload_head(cluster_id: str, instance_id: str) -> bytes:
@@ -239,27 +242,3 @@ def _count_to_put(envelopes: Sequence[bytes]) -> int:
         if total > PUT_BYTES_MAX:
             return max(count, 1)
     return min(len(envelopes), PUT_RECORDS_MAX)
-
-
-def _shorten(entry: Entry) -> None:
-    """Halve the longest member of an entry, and mark the cut."""
-    values = sum(len(value or "") + 3 for value in entry.param_list)
-    text, message = entry.command_text or "", entry.error_message or ""
-    if values >= max(len(text), len(message)):
-        entry.param_list = _half_of_values(entry.param_list)
-    elif len(text) >= len(message):
-        entry.command_text = _half(text)
-    else:
-        entry.error_message = _half(message)
-
-
-def _half(text: str) -> str:
-    text = text.removesuffix(CUT)
-    return text[: len(text) // 2] + CUT
-
-
-def _half_of_values(values: list[str | None]) -> list[str | None]:
-    if len(values) == 1:
-        return [_half(values[0] or "")]
-    kept = values[:-1] if values[-1] == CUT else values
-    return [*kept[: len(kept) // 2], CUT]

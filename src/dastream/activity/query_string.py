@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dastream.activity.log_rows import CUT
 from dastream.activity.redact import MASK
 from dastream.activity.sql import statement_texts
 
@@ -9,6 +10,7 @@ __all__ = ["QueryString"]
 
 _CUT_BY_PGAUDIT = f" {MASK}"
 _AROUND = "; \t\r\n"
+_CUT_CHARS_MIN = 100_000  # far below where the log is cut, far above what is alike by chance
 
 
 class QueryString:
@@ -29,6 +31,10 @@ class QueryString:
         if not self.text:
             return False
         if audited == self.text or audited == self.text.rstrip(_AROUND):
+            return True
+        if CUT in (audited[-len(CUT) :], self.text[-len(CUT) :]) and _begin_alike(
+            audited, self.text
+        ):
             return True
         if audited.endswith(_CUT_BY_PGAUDIT):
             start = audited.removesuffix(_CUT_BY_PGAUDIT)
@@ -55,3 +61,9 @@ class QueryString:
         if self._split is None:
             self._split = [text for both in statement_texts(self.text) for text in both]
         return self._split
+
+
+def _begin_alike(one: str, other: str) -> bool:
+    """Whether one of two long texts, of which one has been cut, is the beginning of the other."""
+    shorter, longer = sorted((one.removesuffix(CUT), other.removesuffix(CUT)), key=len)
+    return len(shorter) >= _CUT_CHARS_MIN and longer.startswith(shorter)

@@ -47,7 +47,8 @@ from dastream.activity.credentials import (
     is_suspicious,
     secret_mention,
 )
-from dastream.activity.sql import lowered, opaque, outline
+from dastream.activity.remembered import remembered
+from dastream.activity.sql import lowered, opaque, outline, uncommented
 
 __all__ = [
     "MASK",
@@ -67,6 +68,8 @@ FUNCTIONS_MAX = 1000
 """Functions that set a credential that are remembered; with more, every call is taken for one."""
 
 _NESTING_MAX = 4
+_KEYWORD_CHARS_MAX = 20
+_NO_WORD = re.compile(r"[^A-Za-z0-9:]+")
 _NAME = r'(?:"(?:[^"]++|"")*+"?|[\w$\x80-\U0010ffff]++)'
 _PATH = rf"(?:{_NAME}\s*+\.\s*+(?=[\"\w$\x80-\U0010ffff]))*+"
 _MADE = re.compile(
@@ -103,7 +106,7 @@ def redact_statement(sql: str, values: Sequence[str | None], *messages: str | No
     `messages` are what the server says about the statement: they may quote SQL that ran inside
     it, and if that sets a credential, the statement holds it.
     """
-    is_clean = not is_suspicious(_with_values(sql, values) if values else sql)
+    is_clean = not _is_suspicious(sql, values)
     cut = None if is_clean else find_credential(sql)
     if any(message and _quotes_credential(message) for message in messages):
         cut = min(first_value(sql), len(sql) if cut is None else cut)
@@ -124,6 +127,21 @@ def redact_unparsed(sql: str, values: Sequence[str | None]) -> Redacted | None:
     cuts = (mention, first_value(sql), find_credential(sql))
     cut = min(one for one in cuts if one is not None)
     return Redacted(_masked(sql, cut), [MASK for _ in values], is_cut=True)
+
+
+def _is_suspicious(sql: str, values: Sequence[str | None]) -> bool:
+    if not values:
+        return is_suspicious(sql)
+    # A text with values comes again and again, as that of a prepared statement. A keyword may
+    # begin in the text and end in the values.
+    end = _clean_end(sql)
+    return end is None or is_suspicious(" ".join([end, *filter(None, values)]))
+
+
+@remembered
+def _clean_end(sql: str) -> str | None:
+    """The last letters and digits of the text, None if it is suspicious itself."""
+    return None if is_suspicious(sql) else _NO_WORD.sub("", uncommented(sql))[-_KEYWORD_CHARS_MAX:]
 
 
 class SecretFunctions:

@@ -1,24 +1,68 @@
-"""Lines of PostgreSQL's JSON log and CSV log to rows."""
+"""Lines of PostgreSQL's JSON log and rows of its CSV log, decoded.
+
+The columns of a CSV row are those of PostgreSQL 14 to 18, in the order of
+https://www.postgresql.org/docs/18/runtime-config-logging.html, "Using CSV-Format Log Output".
+Which of them are quoted is in PostgreSQL's csvlog.c; an empty one may be NULL.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import islice
+from typing import Any
 
 import msgspec
 
 from dastream.activity.log_row import Row
-from dastream.activity.log_rows import BEGINNINGS_MAX, csv_pattern
+from dastream.activity.log_rows import CSV_COLUMNS
 from dastream.activity.log_time import MOMENT, LogClock
 from dastream.errors import PayloadError
 
 __all__ = ["decode_csv_row", "decode_row", "recover_row"]
 
+BEGINNINGS_MAX = 100
+"""Places in a torn row that are tried as the beginning of another."""
+
 _decode = msgspec.json.Decoder(Row).decode
 # No text in JSON can look like this: its quotes are escaped.
 _JSON_BEGINNING = re.compile(rb'\{"timestamp":"')
 
-_CSV_ROW = re.compile(csv_pattern())
+_TIME = r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} [^\",\n]{1,32})"
+_TEXT = r'(?:"([^"]*+(?:""[^"]*+)*+)")?'
+_WORD = r'([^",\n]*+)'
+_TEXT_IGNORED = r'(?:"[^"]*+(?:""[^"]*+)*+")?'
+_WORD_IGNORED = r'[^",\n]*+'
+_COLUMNS = (
+    _TIME,  # log_time
+    _TEXT,  # user_name
+    _TEXT,  # database_name
+    _WORD,  # process_id
+    _TEXT,  # connection_from
+    _WORD,  # session_id
+    _WORD,  # session_line_num
+    _TEXT,  # command_tag
+    _WORD_IGNORED,  # session_start_time
+    _WORD_IGNORED,  # virtual_transaction_id
+    _WORD_IGNORED,  # transaction_id
+    _WORD,  # error_severity
+    _WORD,  # sql_state_code
+    _TEXT,  # message
+    _TEXT,  # detail
+    _TEXT_IGNORED,  # hint
+    _TEXT,  # internal_query
+    _WORD_IGNORED,  # internal_query_pos
+    _TEXT,  # context
+    _TEXT,  # query
+    _WORD_IGNORED,  # query_pos
+    _TEXT_IGNORED,  # location
+    _TEXT,  # application_name
+    _TEXT,  # backend_type
+    _WORD_IGNORED,  # leader_pid
+    _WORD_IGNORED,  # query_id
+)
+assert len(_COLUMNS) == CSV_COLUMNS, "a row that is cut is made whole to as many"
+_CSV_ROW = re.compile(",".join(_COLUMNS))
 
 
 def decode_row(line: bytes) -> Row:
@@ -38,12 +82,13 @@ def decode_row(line: bytes) -> Row:
 
 def decode_csv_row(line: bytes) -> Row:
     """A row of the CSV log, which may have several lines. Raises PayloadError if it is none."""
-    found = _CSV_ROW.fullmatch(line.decode(errors="replace"))
+    text = line.decode(errors="replace")
+    found = _CSV_ROW.fullmatch(text)
     if found is None:
         raise PayloadError("postgres log: a row is not one of the CSV log")
-    columns = found.groups()
-    if b'""' in line:
-        columns = tuple([column and column.replace('""', '"') for column in columns])
+    columns: Sequence[Any] = found.groups()
+    if '""' in text:
+        columns = [_plain(column) for column in columns]
     time, user, database, pid, connection, session, line_num, tag, severity, *rest = columns
     state, message, detail, internal_query, context, query, application, backend_type = rest
     host, _, port = connection.rpartition(":") if connection else ("", "", "")
@@ -56,21 +101,26 @@ def decode_csv_row(line: bytes) -> Row:
             int(pid or 0),
             host or connection,
             int(port) if host else None,
-            session,
+            session or "",
             int(line_num or 0),
             tag or "",
-            severity,
+            severity or "",
             state or None,
             detail,
             internal_query,
             context,
             query,
-            application or None,
+            application,
             # A row that was cut is taken for a client's.
             backend_type or "client backend",
         )
     except ValueError:
         raise PayloadError("postgres log: a row of the CSV log has no number") from None
+
+
+def _plain(text: str | None) -> str | None:
+    """A column as it was before it was quoted; an empty one may be NULL."""
+    return text.replace('""', '"') if text else None
 
 
 def recover_row(line: bytes, clock: LogClock, *, is_csv: bool) -> Row | None:

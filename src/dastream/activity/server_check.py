@@ -23,17 +23,21 @@ __all__ = ["Check", "Report", "check_server"]
 MAJOR_MIN, MAJOR_MAX = 14, 18
 """PostgreSQL versions of which the log is known."""
 
+_SWITCHES = (
+    "what a superuser does after SET log_min_messages = panic, and that statement itself",
+    "bind values of failed statements, if a user sets log_parameter_max_length_on_error",
+)
 _UNSEEN: dict[Mode, tuple[str, ...]] = {
     "pgaudit": (
-        "a superuser can switch the log off, and that statement is the last one seen",
+        *_SWITCHES,
         "rowCount counts no COPY, FETCH or DDL",
         "inside functions a bind value that is NULL looks like an empty string",
     ),
     "statements": (
+        *_SWITCHES,
         "objectType, objectName and rowCount are null",
         "no statements inside functions, procedures, triggers and DO blocks",
         "a password in the arguments of a function that was made before the emitter ran is kept",
-        "a superuser can switch the log off, and that statement is the last one seen",
     ),
 }
 

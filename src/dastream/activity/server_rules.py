@@ -7,6 +7,7 @@ https://github.com/pgaudit/pgaudit#settings.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -43,6 +44,11 @@ def _logs_errors(value: str) -> bool:
     return value.startswith("debug") or value in ("info", "notice", "warning", "error")
 
 
+def _is_english(value: str) -> bool:
+    language = re.split(r"[_.@]", value, maxsplit=1)[0].lower()
+    return language in ("c", "posix", "en", "english")
+
+
 def _audits_all(value: str) -> bool:
     names = _names(value)
     everything = {"ddl", "function", "misc", "misc_set", "read", "role", "write"}
@@ -62,6 +68,7 @@ RULES = (
     ),
     Rule("log_min_messages", "warning", "missing", "errors must be logged", _logs_errors),
     Rule("log_min_error_statement", "error", "missing", "errors need their text", _logs_errors),
+    Rule("lc_messages", "C", "missing", "the emitter reads messages in English", _is_english),
     Rule("update_process_title", "on", "missing", "logins that fail are told by it"),
     Rule("log_parameter_max_length", "-1", "weaker", "bind values are cut or not there"),
     Rule(

@@ -48,17 +48,17 @@ class Client:
 class Sessions:
     """Sessions by their ids, in the order in which they were seen first.
 
-    `open_client` makes one from what was kept. `numbers` watches over the rows of all processes,
-    and counts those that are missing.
+    `clients` are those that are open; `open_client` makes one from what was kept. `numbers`
+    watches over the rows of all processes, and counts those that are missing.
     """
 
     def __init__(self, open_client: Callable[[Kept], Client], progress: Progress) -> None:
         known = [(id, one) for id, one in progress.processes.items() if one is not None]
         self.numbers = LineNumbers(progress.since, ((id, one.line_num) for id, one in known))
         self._open_client = open_client
-        self._clients = {id: open_client(one.kept) for id, one in known if one.kept is not None}
-        self._changed: set[str] = set()
-        self._unsettled = set(self._clients)
+        self.clients = {id: open_client(one.kept) for id, one in known if one.kept is not None}
+        self._ended: set[str] = set()
+        self._unsettled = set(self.clients)
         self._ended_statements = -self._open_statements()
 
     @property
@@ -66,41 +66,29 @@ class Sessions:
         """Statements of clients that have been read."""
         return self._ended_statements + self._open_statements()
 
-    def __len__(self) -> int:
-        return len(self._clients)
-
-    def get(self, session_id: str) -> Client | None:
-        """An open session."""
-        return self._clients.get(session_id)
-
     def oldest(self) -> str:
         """The session that was seen first."""
-        return next(iter(self._clients))
+        return next(iter(self.clients))
 
     def started_until(self, second: int) -> list[str]:
         """The sessions that started until a second, counted from 1970."""
-        return [id for id in self._clients if started_at(id) <= second]
-
-    def take_row(self, session_id: str, line_num: int) -> None:
-        """Another row of any process."""
-        self.numbers.take(session_id, line_num)
-        self._changed.add(session_id)
+        return [id for id in self.clients if started_at(id) <= second]
 
     def begin(self, session_id: str, kept: Kept) -> Client:
         """A session that is new."""
-        client = self._clients[session_id] = self._open_client(kept)
+        client = self.clients[session_id] = self._open_client(kept)
         return client
 
     def end(self, session_id: str) -> Client:
         """A session that is over."""
-        client = self._clients.pop(session_id)
+        client = self.clients.pop(session_id)
         self._ended_statements += client.session.statements
-        self._changed.add(session_id)
+        self._ended.add(session_id)
         return client
 
     def flush(self) -> Iterator[Entry]:
         """The entries that wait for rows that will not come."""
-        for client in self._clients.values():
+        for client in self.clients.values():
             yield from client.trail.flush()
 
     def take_changes(self, place: Place) -> tuple[Place, dict[str, Process | None]]:
@@ -108,29 +96,28 @@ class Sessions:
 
         `place` is where the next row begins.
         """
+        changed = self._ended.union(self.numbers.take_new())
+        self._ended = set()
         for session_id in self.numbers.excess():
             self.numbers.forget(session_id)
-            self._changed.add(session_id)
-        changed = self._changed | self._settle(place)
-        self._changed = set()
-        begin = min((self._clients[id].kept.place for id in self._unsettled), default=place)
+            changed.add(session_id)
+        changed |= self._settle(changed, place)
+        begin = min((self.clients[id].kept.place for id in self._unsettled), default=place)
         return begin, {id: self._process(id) for id in changed}
 
-    def _settle(self, place: Place) -> set[str]:
+    def _settle(self, changed: set[str], place: Place) -> set[str]:
         """Keep the sessions as they are now, unless they are in a statement."""
-        looked_at = {id for id in self._changed | self._unsettled if id in self._clients}
+        looked_at = {id for id in changed | self._unsettled if id in self.clients}
         self._unsettled = {
-            id
-            for id in looked_at
-            if not self._clients[id].is_settled(has_new_rows=id in self._changed)
+            id for id in looked_at if not self.clients[id].is_settled(has_new_rows=id in changed)
         }
         settled = looked_at - self._unsettled
         for session_id in settled:
-            self._clients[session_id].keep(place)
+            self.clients[session_id].keep(place)
         return settled
 
     def _process(self, session_id: str) -> Process | None:
-        client = self._clients.get(session_id)
+        client = self.clients.get(session_id)
         line_num = self.numbers.last(session_id)
         if client is None and line_num is None:
             return None
@@ -138,4 +125,4 @@ class Sessions:
 
     def _open_statements(self) -> int:
         # A copy: another thread may ask while a session begins.
-        return sum(client.session.statements for client in list(self._clients.values()))
+        return sum(client.session.statements for client in list(self.clients.values()))

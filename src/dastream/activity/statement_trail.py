@@ -22,6 +22,7 @@ from dastream.activity.redact import (
     redact_statement,
     redact_unparsed,
 )
+from dastream.activity.remembered import remembered
 from dastream.activity.session import Session
 
 __all__ = ["PORTALS_MAX", "StatementTrail"]
@@ -148,6 +149,10 @@ class StatementTrail:
 
 
 def _key(name: str, done: Completed) -> bytes:
+    return _digest(f"{name}\0{done.text}")
+
+
+@remembered
+def _digest(text: str) -> bytes:
     # Nobody can make another statement with the same digest and so have it passed over.
-    text = f"{name}\0{done.text}".encode(errors="replace")
-    return hashlib.blake2b(text, digest_size=16).digest()
+    return hashlib.blake2b(text.encode(errors="replace"), digest_size=16).digest()

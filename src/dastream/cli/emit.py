@@ -6,6 +6,7 @@ import os
 import re
 import socket
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,6 +23,9 @@ from dastream.keys import owner_of
 from dastream.settings import Settings
 
 __all__ = ["command"]
+
+ANSWER_SECONDS_MAX = 5.0
+"""How long one attempt waits for an answer of KMS or Kinesis."""
 
 _STREAM_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")  # CreateStream in the Kinesis API reference
 _SUITES = {f"{suite:#06x}": suite for suite in SUITES}
@@ -128,8 +132,8 @@ def command(
         stream=stream,
         resource_id=owner_of(stream, settings.resource_id),
         kms_key_id=kms_key_id,
-        kinesis=open_client("kinesis", region=region),
-        kms=open_client("kms", region=region),
+        kinesis=_open_client("kinesis", region),
+        kms=_open_client("kms", region),
         instance_id=instance_id,
         mode=mode,
         server_version=server_version or _version(log_directory),
@@ -143,6 +147,11 @@ def command(
     with stop_on_signals(emitter.stop), tell_repeatedly(meter.words, meter.figures):
         emitter.run()
     return DONE
+
+
+def _open_client(service: str, region: str | None) -> Any:
+    """A client that leaves it to the emitter to try again, so that it ends soon when told to."""
+    return open_client(service, region=region, attempts_max=1, read_seconds_max=ANSWER_SECONDS_MAX)
 
 
 class _Meter:

@@ -229,6 +229,7 @@ class _Host:
             lambda_buffer_seconds_max=self._delivery_seconds / 2,
             buffer_seconds_max=self._delivery_seconds,
             compression="GZIP",
+            checkpoints=self._checkpoints("firehose", stream.stream),
         )
 
     def _consumer(self, stream: ActivityStream) -> Consumer:
@@ -238,18 +239,18 @@ class _Host:
             LakeSink(S3Storage(self._client("s3"), BUCKET, "lake")),
             kinesis=self._client("kinesis"),
             kms=self._client("kms"),
-            checkpoints=self._checkpoints(stream.stream),
+            checkpoints=self._checkpoints("consumer", stream.stream),
             settings=Settings(),
             limits=BatchLimits(flush_age_seconds_max=self._delivery_seconds),
         )
 
-    def _checkpoints(self, stream: str) -> Checkpoints:
+    def _checkpoints(self, reader: str, stream: str) -> Checkpoints:
         """Progress as durable as the stream, and only of this one: names are taken again."""
         if self._directory is None:
             return MemoryCheckpoints()
         answer = self._client("kinesis").describe_stream_summary(StreamName=stream)
         created = answer["StreamDescriptionSummary"]["StreamCreationTimestamp"]
-        return SqliteCheckpoints(self._directory / f"consumer-{created.timestamp():.0f}.sqlite")
+        return SqliteCheckpoints(self._directory / f"{reader}-{created.timestamp():.0f}.sqlite")
 
     @cached_property
     def _handler(self) -> Callable[[dict[str, Any], object], dict[str, Any]]:

@@ -7,7 +7,8 @@ the service does, so this one does. It reads (`reader`), transforms (`transforma
 Source of what it does, where a module names no other: Amazon Data Firehose Developer Guide,
 pages "Transform source data", "Handle failure in data transformation", "Configure Amazon S3
 object name format". What is different here: it starts at the oldest record of the source, where
-the service starts at the latest, and its hints may be shorter than the service allows.
+the service starts at the latest, it writes failed records together with the others, and its
+hints may be shorter than the service allows.
 """
 
 from dastream.local.firehose.stream import Counters, DeliveryStream

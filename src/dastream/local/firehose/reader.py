@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from dastream.clients import CallError, call
@@ -34,17 +34,19 @@ class Page(NamedTuple):
 
 
 class StreamReader:
-    """Reads a stream from its oldest record on, remembering in memory how far it is.
+    """Reads a stream from `through` on: the sequence number of each shard after which to go on.
 
-    A page that was yielded is behind the reader. If a call fails, SourceError is raised, and the
-    next round goes on from there. A stream that is deleted has nothing more to give; one that
-    takes its name is read from its start.
+    A shard that is not in it is read from its oldest record on. A page that was yielded is
+    behind the reader. If a call fails, SourceError is raised, and the next round goes on from
+    there. A stream that is deleted has nothing more to give; one that takes its name is read
+    from its start.
     """
 
-    def __init__(self, kinesis: Any, stream: str) -> None:
+    def __init__(self, kinesis: Any, stream: str, through: Mapping[str, str]) -> None:
         self._kinesis = kinesis
         self._stream = stream
         self._forget()
+        self._through.update(through)
 
     def _forget(self) -> None:
         self._parents: dict[str, set[str]] = {}

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dastream.checkpoint import Checkpoints, MemoryCheckpoints
 from dastream.clients import CallError, call
 from dastream.errors import ConfigError, ServiceError
 from dastream.local.firehose.buffering import BufferingHints, RecordBuffer
@@ -51,7 +52,8 @@ class DeliveryStream:
     lines. The hints for the transformation (`lambda_buffer_…`) and for objects (`buffer_…`)
     default to those of the service, but a minute instead of five.
 
-    Every record is delivered at least once, as long as the process lives.
+    Every record is delivered at least once, even if the process is killed: another one with the
+    same `checkpoints` goes on after what is in S3. Closes its checkpoints.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class DeliveryStream:
         buffer_seconds_max: float = 60.0,
         compression: Compression = "UNCOMPRESSED",
         retry_seconds: float = 1.0,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self._source = source
         self._kinesis = kinesis
@@ -80,7 +83,9 @@ class DeliveryStream:
         self._thread = threading.Thread(target=self._run, name=f"firehose-{name}", daemon=True)
         self._error: BaseException | None = None
         self._counters = Counters()
-        self._reader = StreamReader(kinesis, source)
+        self._checkpoints = checkpoints or MemoryCheckpoints()
+        self._reader = StreamReader(kinesis, source, self._checkpoints.progress(source))
+        self._taken: dict[str, str] = {}
         self._waiting = RecordBuffer(
             BufferingHints(lambda_buffer_bytes_max, lambda_buffer_seconds_max)
         )
@@ -127,6 +132,7 @@ class DeliveryStream:
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join()
+        self._checkpoints.close()
         error, self._error = self._error, None
         if error is not None:
             raise error
@@ -170,9 +176,9 @@ class DeliveryStream:
             while self._waiting:
                 self._transform()
                 self._write_due()
-        for buffer in (self._delivered, self._failed):
-            while buffer:
-                buffer.flush()
+        while self._delivered or self._failed:
+            self._write()
+        self._commit()
         return True
 
     def _read(self) -> bool:
@@ -185,7 +191,8 @@ class DeliveryStream:
         return is_at_tip
 
     def _transform(self) -> None:
-        outcome = self._transformation.apply(self._waiting.take())
+        records = self._waiting.take()
+        outcome = self._transformation.apply(records)
         for data in outcome.delivered:
             self._delivered.add(data)
         for failure in outcome.failures:
@@ -193,8 +200,20 @@ class DeliveryStream:
         self._counters.ok += len(outcome.delivered)
         self._counters.dropped += outcome.dropped
         self._counters.failed += len(outcome.failures)
+        self._taken |= {record.shard: record.sequence for record in records}
 
     def _write_due(self) -> None:
-        for buffer in (self._delivered, self._failed):
-            if buffer.is_due:
-                buffer.flush()
+        if self._delivered.is_due or self._failed.is_due:
+            self._write()
+        if not (self._delivered or self._failed):
+            self._commit()
+
+    def _write(self) -> None:
+        # Both together, so that there are moments at which all that was taken is in S3.
+        self._delivered.flush()
+        self._failed.flush()
+
+    def _commit(self) -> None:
+        taken, self._taken = self._taken, {}
+        for shard, through in taken.items():
+            self._checkpoints.commit(self._source, shard, through)
