@@ -99,10 +99,17 @@ class FirehoseTransform:
         owner = owner_of(stream, self._resource_id)  # before each record fails for want of it
         metrics = Metrics(stream=stream or owner)
         meter = Meter(self._decode, self._unwrap, metrics)
-        invocation = _Invocation(event, stream, owner, self._transformed(meter), metrics, self._log)
+        invocation = _Invocation(
+            event,
+            stream=stream,
+            owner=owner,
+            events=self._transformed(meter),
+            metrics=metrics,
+            log=self._log,
+        )
         answers = [invocation.answer(item) for item in event["records"]]
-        for line in metric_lines(metrics, _now_ms()):
-            self._log(line)
+        for metric_line in metric_lines(metrics, _now_ms()):
+            self._log(metric_line)
         return {"records": answers}
 
     def _transformed(self, meter: Meter) -> Callable[[Record, Counter[str]], list[Event]]:
@@ -115,6 +122,7 @@ class _Invocation:
     def __init__(
         self,
         event: Mapping[str, Any],
+        *,
         stream: str,
         owner: str,
         events: Callable[[Record, Counter[str]], list[Event]],
@@ -163,9 +171,7 @@ class _Invocation:
         except ValueError:
             raise EnvelopeError("firehose record: data is not base64") from None
         kinesis = item.get("kinesisRecordMetadata")
-        position = kinesis and Position(
-            self._stream, kinesis["shardId"], kinesis["sequenceNumber"]
-        )
+        position = kinesis and Position(self._stream, kinesis["shardId"], kinesis["sequenceNumber"])
         record = Record(data, position, item.get("approximateArrivalTimestamp"))
         self._measure(record)
         return record
