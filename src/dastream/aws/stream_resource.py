@@ -5,7 +5,8 @@ reference". Create, update and delete may each come more than once, and every wa
 handler must answer, since a stack waits for an hour otherwise.
 
 An activity stream that runs already is adopted. On delete, a rollback included, it is kept
-unless the stack says otherwise: an audit trail does not end by accident.
+unless the stack says otherwise: an audit trail does not end by accident. One that this resource
+was refused is never touched: its physical id says that there is nothing to delete.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ ANSWER_SECONDS = 30
 REASON_CHARS_MAX = 1000
 """An answer has at most 4,096 bytes."""
 
+NOTHING = "no-activity-stream"
+"""The physical id of a resource that never came to be."""
+
 
 class Context(Protocol):
     """What is used of Lambda's context object."""
@@ -45,6 +49,7 @@ class Properties(msgspec.Struct, frozen=True, rename="pascal"):
     resource_id: str
     kms_key_id: str
     mode: str = "async"
+    native_audit_fields: str = "no"
     apply_immediately: str = "no"
     keep_activity_stream: str = "yes"
 
@@ -63,25 +68,29 @@ class StreamResource:
 
     def __call__(self, event: Mapping[str, Any], context: Context) -> None:
         """Do what is asked for, and answer, whatever happens."""
+        request = _Request(event)
         try:
-            answer = {"Status": "SUCCESS", "Data": self._outcome(event, context)}
+            outcome = {"Status": "SUCCESS", "Data": self._outcome(request, context)}
         except DastreamError as error:
             reason = f"{error}: {error.hint}" if error.hint else str(error)
-            answer = {"Status": "FAILED", "Reason": reason[:REASON_CHARS_MAX]}
+            outcome = {"Status": "FAILED", "Reason": reason[:REASON_CHARS_MAX]}
         except Exception as error:  # noqa: BLE001 - without an answer the stack waits for an hour
-            answer = {"Status": "FAILED", "Reason": f"activity stream: {type(error).__name__}"}
-        self._put(event["ResponseURL"], json.dumps(answer | _identity(event)).encode())
+            outcome = {"Status": "FAILED", "Reason": f"activity stream: {type(error).__name__}"}
+        self._put(event["ResponseURL"], json.dumps(outcome | request.identity).encode())
 
-    def _outcome(self, event: Mapping[str, Any], context: Context) -> dict[str, str]:
-        wanted = _properties(event["ResourceProperties"])
+    def _outcome(self, request: _Request, context: Context) -> dict[str, str]:
         seconds_max = context.get_remaining_time_in_millis() / 1000 - ANSWER_SECONDS
-        if event["RequestType"] == "Delete":
-            return self._delete(wanted, seconds_max)
-        return _data(self._start(wanted, seconds_max))
+        if request.kind == "Delete":
+            if request.is_ours:
+                self._delete(request.properties(), seconds_max)
+            return {}
+        return _data(self._start(request, seconds_max))
 
-    def _start(self, wanted: Properties, seconds_max: float) -> Status:
+    def _start(self, request: _Request, seconds_max: float) -> Status:
+        wanted = request.properties()
         status = self._streams.status(wanted.resource_arn)
         _check(status, wanted)
+        request.claim(wanted)
         if status.status == "stopping":
             status = self._streams.wait(wanted.resource_arn, "stopped", seconds_max=seconds_max)
         if status.status == "stopped":
@@ -90,22 +99,57 @@ class StreamResource:
                 kms_key_id=wanted.kms_key_id,
                 mode=wanted.mode,
                 apply_immediately=wanted.apply_immediately == "yes",
+                native_audit_fields=wanted.native_audit_fields == "yes",
             )
         return self._streams.wait(wanted.resource_arn, "started", seconds_max=seconds_max)
 
-    def _delete(self, wanted: Properties, seconds_max: float) -> dict[str, str]:
+    def _delete(self, wanted: Properties, seconds_max: float) -> None:
         if wanted.keep_activity_stream == "yes":
-            return {}
+            return
+        arn = wanted.resource_arn
         try:
-            status = self._streams.status(wanted.resource_arn)
+            status = self._streams.status(arn)
         except ConfigError:
-            return {}  # the database went before its stack
-        if status.status in ("starting", "started"):
-            self._streams.stop(
-                wanted.resource_arn, apply_immediately=wanted.apply_immediately == "yes"
-            )
-        self._streams.wait(wanted.resource_arn, "stopped", seconds_max=seconds_max)
-        return {}
+            return  # the database went before its stack
+        if status.status == "starting":
+            status = self._streams.wait(arn, "started", seconds_max=seconds_max)
+        if status.status == "started":
+            self._streams.stop(arn, apply_immediately=wanted.apply_immediately == "yes")
+        self._streams.wait(arn, "stopped", seconds_max=seconds_max)
+
+
+class _Request:
+    """A request, and under which physical id it is answered.
+
+    The id follows from the database, so a retry gives it too. Until the resource has a claim to
+    the activity stream, its creation is answered with an id that a delete leaves alone.
+    """
+
+    def __init__(self, event: Mapping[str, Any]) -> None:
+        self.kind = event["RequestType"]
+        self._event = event
+        self._physical_id = event.get("PhysicalResourceId", NOTHING)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether there is anything to delete."""
+        return bool(self._physical_id != NOTHING)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What an answer repeats."""
+        names = ("StackId", "RequestId", "LogicalResourceId")
+        return {"PhysicalResourceId": self._physical_id} | {
+            name: self._event[name] for name in names
+        }
+
+    def claim(self, wanted: Properties) -> None:
+        """From here on the activity stream is this resource's."""
+        self._physical_id = f"activity-stream-of-{wanted.resource_id}"
+
+    def properties(self) -> Properties:
+        """The resource's properties. Raises ConfigError."""
+        return _properties(self._event["ResourceProperties"])
 
 
 def _properties(given: Mapping[str, Any]) -> Properties:
@@ -136,17 +180,6 @@ def _check(status: Status, wanted: Properties) -> None:
 def _data(status: Status) -> dict[str, str]:
     """What `!GetAtt` gives to the rest of the stack."""
     return {"StreamName": status.stream or "", "Status": status.status}
-
-
-def _identity(event: Mapping[str, Any]) -> dict[str, str]:
-    """What an answer repeats. The physical id follows from the database: a retry gives it too."""
-    resource_id = event["ResourceProperties"].get("ResourceId")
-    return {
-        "PhysicalResourceId": f"activity-stream-of-{resource_id}",
-        "StackId": event["StackId"],
-        "RequestId": event["RequestId"],
-        "LogicalResourceId": event["LogicalResourceId"],
-    }
 
 
 def _put(url: str, body: bytes) -> None:

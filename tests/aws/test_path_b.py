@@ -1,0 +1,165 @@
+"""Path B as a whole: Kinesis, the event source mapping's retries, the handler, S3, replay."""
+
+import json
+import random
+from collections import Counter
+
+import pytest
+from botocore.exceptions import ClientError
+
+from dastream.aws.kinesis import open_handler
+from dastream.local.event_source import EventSourceMapping
+from dastream.settings import Settings
+from dastream.storage import open_storage
+from pipelines import GARBAGE, statements
+from support import CONTEXT, STREAM, entry, sealed
+
+BUCKET = "activity"
+LAKE = f"s3://{BUCKET}/lake"
+HANDLED = 40
+
+
+@pytest.fixture
+def stream(aws):
+    """Records in two shards, some of them poison; gone again afterwards."""
+    kinesis, kms, s3 = (aws.client(name) for name in ("kinesis", "kms", "s3"))
+    kinesis.create_stream(StreamName=STREAM, ShardCount=2)
+    s3.create_bucket(Bucket=BUCKET)
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    made = kms.generate_data_key(KeyId=key, KeySpec="AES_256", EncryptionContext=CONTEXT)
+    for number in range(HANDLED):
+        data = sealed(
+            [entry(f"SELECT {number}")], data_key=made["Plaintext"], key=made["CiphertextBlob"]
+        )
+        kinesis.put_record(
+            StreamName=STREAM,
+            Data=data if number % 10 else GARBAGE,
+            PartitionKey=f"key {number}",
+        )
+    yield STREAM
+    kinesis.delete_stream(StreamName=STREAM)
+    for item in s3.list_objects_v2(Bucket=BUCKET).get("Contents", []):
+        s3.delete_object(Bucket=BUCKET, Key=item["Key"])
+    s3.delete_bucket(Bucket=BUCKET)
+
+
+@pytest.fixture
+def mapping(aws, stream):
+    def mapping(handler, **options):
+        return EventSourceMapping(
+            "delivery",
+            source=stream,
+            handler=handler,
+            kinesis=aws.client("kinesis"),
+            s3=aws.client("s3"),
+            on_failure_bucket=BUCKET,
+            batch_records_max=7,
+            **options,
+        )
+
+    return mapping
+
+
+def handler(aws):
+    deliver = open_handler(Settings(sink=LAKE), aws.client("kms"), log=lambda line: None)
+    return lambda event, context: deliver(event)
+
+
+def texts(count=1):
+    return Counter({f"SELECT {n}": count for n in range(HANDLED) if n % 10})
+
+
+def found():
+    counted = Counter()
+    for (_, text), count in statements(open_storage(LAKE)).items():
+        counted[text] += count
+    return counted
+
+
+def dead_letter_objects():
+    return [item.key for item in open_storage(LAKE).list("dead-letter/")]
+
+
+def test_all_is_delivered_and_poison_holds_nothing_up(aws, mapping):
+    source = mapping(handler(aws))
+    source.drain()
+
+    assert found() == texts()
+    assert source.counters.delivered == HANDLED
+    assert source.counters.given_up == 0
+    assert dead_letter_objects()
+
+
+def test_timeouts_after_delivery_and_duplicated_invocations_deliver_once(aws, mapping):
+    """Every invocation may be repeated after it has done all or some of its work."""
+    chance = random.Random(7)
+    deliver = handler(aws)
+
+    def unreliable(event, context):
+        answer = deliver(event, context)
+        if chance.random() < 0.5:
+            answer = deliver(event, context)  # invoked twice for one batch
+        if chance.random() < 0.5:
+            raise TimeoutError("after delivery")
+        return answer
+
+    mapping(unreliable).drain()
+
+    assert found() == texts()
+
+
+def test_failing_services_are_retried_and_nothing_is_lost(aws, mapping):
+    chance = random.Random(3)
+    kms = aws.client("kms")
+    deliver = handler(aws)
+
+    def unreliable(event, context):
+        broken = chance.choice(["", "kms", "s3"])
+        if broken == "kms":
+            fresh = open_handler(Settings(sink=LAKE), Broken(kms), log=lambda line: None)
+            return fresh(event)
+        if broken == "s3":
+            fresh = open_handler(
+                Settings(sink="s3://no-such-bucket/lake"), kms, log=lambda line: None
+            )
+            return fresh(event)
+        return deliver(event, context)
+
+    mapping(unreliable).drain()
+
+    assert found() == texts()
+
+
+class Broken:
+    """A KMS that throttles."""
+
+    def __init__(self, kms):
+        self._kms = kms
+
+    def decrypt(self, **request):
+        raise ClientError({"Error": {"Code": "ThrottlingException"}}, "Decrypt")
+
+
+def test_what_is_given_up_is_kept_whole(aws, mapping):
+    deliver = handler(aws)
+    fails = iter([True] * 4)
+
+    def failing(event, context):
+        if next(fails, False):
+            raise TimeoutError("before delivery")
+        return deliver(event, context)
+
+    source = mapping(failing, retries_max=3)
+    source.drain()
+
+    s3 = aws.client("s3")
+    (kept,) = s3.list_objects_v2(Bucket=BUCKET, Prefix="aws/lambda/")["Contents"]
+    assert source.counters.given_up == 7
+    again = payload(s3.get_object(Bucket=BUCKET, Key=kept["Key"])["Body"].read())
+    assert sum(found().values()) < sum(texts().values())
+    deliver(again, None)
+    assert found() == texts()
+
+
+def payload(data):
+    return json.loads(json.loads(data)["payload"])
