@@ -1,4 +1,4 @@
-"""Path B: what the handler behind an event source mapping delivers, and what it leaves to a retry."""
+"""Path B: what the handler behind an event source mapping delivers, and leaves to a retry."""
 
 import base64
 import json
