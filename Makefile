@@ -6,8 +6,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEPLOY_VENV := .venv-deploy
 
-.PHONY: setup demo test lint docs bench soak clean
+.PHONY: setup demo test lint docs bench soak lambda deploy-tools clean
 
 setup: $(READY)
 
@@ -50,5 +51,21 @@ bench: $(READY)
 soak: $(READY)
 	@$(BIN)/python bench/soak_emit.py
 
+# What runs in Lambda, for both architectures; FAST=1 adds the accelerators.
+lambda: $(READY)
+	@for architecture in arm64 x86_64; do \
+	  $(BIN)/python deploy/build.py --architecture $$architecture $(if $(FAST),--fast) \
+	    --zip build/lambda-$$architecture.zip || exit; \
+	done
+
+# cfn-lint, sam and checkov, for tests/deploy; in an environment of their own.
+deploy-tools: $(DEPLOY_VENV)/.ready
+
+$(DEPLOY_VENV)/.ready: pyproject.toml
+	@$(PYTHON) -m venv $(DEPLOY_VENV)
+	@$(DEPLOY_VENV)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(DEPLOY_VENV)/bin/python -m pip install --quiet --group deploy
+	@touch $@
+
 clean:
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(DEPLOY_VENV) build deploy/.aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis

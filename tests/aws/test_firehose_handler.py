@@ -25,6 +25,7 @@ from support import (
     DATA_KEY,
     DAY,
     HEARTBEAT,
+    INSTANCE,
     SHARD,
     STREAM,
     entry,
@@ -227,6 +228,7 @@ def test_metrics_tell_what_became_of_the_records():
     }
     assert metrics | {STREAM: None} == {
         STREAM: None,
+        f"{STREAM}/{INSTANCE}": {"Records": 2},
         f"{STREAM}/heartbeats": {"Dropped": 2},
         f"{STREAM}/service-users": {"Dropped": 1},
         f"{STREAM}/EnvelopeError": {"DeadLetters": 1},

@@ -12,7 +12,8 @@ from dastream.local.event_source import EventSourceMapping
 from dastream.settings import Settings
 from dastream.storage import open_storage
 from pipelines import GARBAGE, statements
-from support import CONTEXT, STREAM, entry, sealed
+from streamed import streamed
+from support import entry
 
 BUCKET = "activity"
 LAKE = f"s3://{BUCKET}/lake"
@@ -21,26 +22,10 @@ HANDLED = 40
 
 @pytest.fixture
 def stream(aws):
-    """Records in two shards, some of them poison; gone again afterwards."""
-    kinesis, kms, s3 = (aws.client(name) for name in ("kinesis", "kms", "s3"))
-    kinesis.create_stream(StreamName=STREAM, ShardCount=2)
-    s3.create_bucket(Bucket=BUCKET)
-    key = kms.create_key()["KeyMetadata"]["KeyId"]
-    made = kms.generate_data_key(KeyId=key, KeySpec="AES_256", EncryptionContext=CONTEXT)
-    for number in range(HANDLED):
-        data = sealed(
-            [entry(f"SELECT {number}")], data_key=made["Plaintext"], key=made["CiphertextBlob"]
-        )
-        kinesis.put_record(
-            StreamName=STREAM,
-            Data=data if number % 10 else GARBAGE,
-            PartitionKey=f"key {number}",
-        )
-    yield STREAM
-    kinesis.delete_stream(StreamName=STREAM)
-    for item in s3.list_objects_v2(Bucket=BUCKET).get("Contents", []):
-        s3.delete_object(Bucket=BUCKET, Key=item["Key"])
-    s3.delete_bucket(Bucket=BUCKET)
+    """Records in two shards, every tenth of them poison."""
+    records = [[entry(f"SELECT {n}")] if n % 10 else GARBAGE for n in range(HANDLED)]
+    with streamed(aws, BUCKET, records, shards=2) as stream:
+        yield stream
 
 
 @pytest.fixture

@@ -20,5 +20,5 @@ print("import", round((time.perf_counter() - began) * 1000), flush=True)
 for line in sys.stdin:
     try:
         print("reply", json.dumps(handler(json.loads(line), None)), flush=True)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - told to the parent
         print("error", json.dumps(f"{type(error).__name__}: {error}"), flush=True)

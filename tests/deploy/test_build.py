@@ -18,7 +18,8 @@ from dastream.local.firehose import DeliveryStream
 from dastream.storage import open_storage
 from emf import values
 from pipelines import GARBAGE
-from support import CLUSTER, CONTEXT, STREAM, entry, sealed
+from streamed import streamed
+from support import CLUSTER, entry
 
 CHILD = Path(__file__).parent / "lambda_process.py"
 RUNTIME = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six.py", "urllib3")
@@ -120,22 +121,11 @@ def function(unpacked, runtime, endpoint):
 
 @pytest.fixture
 def records(aws):
-    """Three records of activity and one of garbage in an activity stream's Kinesis stream."""
-    kinesis, kms, s3 = (aws.client(name) for name in ("kinesis", "kms", "s3"))
-    s3.create_bucket(Bucket=BUCKET)
-    kinesis.create_stream(StreamName=STREAM, ShardCount=1)
-    key = kms.create_key()["KeyMetadata"]["KeyId"]
-    made = kms.generate_data_key(KeyId=key, KeySpec="AES_256", EncryptionContext=CONTEXT)
-    sealing = {"data_key": made["Plaintext"], "key": made["CiphertextBlob"]}
-    for number, suite in enumerate((0x0178, 0x0378, 0x0578)):
-        data = sealed([entry(f"SELECT {number}")], suite=suite, **sealing)
-        kinesis.put_record(StreamName=STREAM, Data=data, PartitionKey="a")
-    kinesis.put_record(StreamName=STREAM, Data=GARBAGE, PartitionKey="a")
-    yield STREAM
-    kinesis.delete_stream(StreamName=STREAM)
-    for item in s3.list_objects_v2(Bucket=BUCKET).get("Contents", []):
-        s3.delete_object(Bucket=BUCKET, Key=item["Key"])
-    s3.delete_bucket(Bucket=BUCKET)
+    """Three records of activity, signed ones among them, and one of garbage."""
+    suites = (0x0178, 0x0378, 0x0578)
+    activity = [({"suite": suite}, [entry(f"SELECT {n}")]) for n, suite in enumerate(suites)]
+    with streamed(aws, BUCKET, [*activity, GARBAGE]) as stream:
+        yield stream
 
 
 def statements():

@@ -6,6 +6,7 @@ CloudWatch makes metrics of what is written in its embedded metric format (Cloud
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +39,10 @@ _UNITS = {
 }
 
 
+_INSTANCE = re.compile(r"db-[A-Za-z0-9]{1,64}", re.ASCII)
+"""What may become a dimension, of which each has its price."""
+
+
 def print_line(line: Mapping[str, object]) -> None:
     """The log of a Lambda function: standard output."""
     print(msgspec.json.encode(line).decode(), flush=True)  # noqa: T201 - Lambda's log
@@ -47,8 +52,9 @@ def print_line(line: Mapping[str, object]) -> None:
 class Metrics:
     """What one invocation did with records of `stream`.
 
-    `dropped` counts events by transform, `dead_letters` records by error. `decode_ms` is the
-    time spent in decoding, `seconds_behind` the age of the newest record, None without one.
+    `dropped` counts events by transform, `dead_letters` records by error, `heard` the records of
+    each instance, with nothing but a heartbeat in them too. `decode_ms` is the time spent in
+    decoding, `seconds_behind` the age of the newest record, None without one.
     """
 
     stream: str
@@ -57,6 +63,7 @@ class Metrics:
     events: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
+    heard: Counter[str] = field(default_factory=Counter)
     key_cache_hits: int = 0
     key_cache_misses: int = 0
     decode_ms: float = 0.0
@@ -82,15 +89,19 @@ class Meter:
         hits, misses = self._unwrap.hits, self._unwrap.misses
         began = time.perf_counter()
         try:
-            return self._decode(record)
+            events = self._decode(record)
         finally:
             self._metrics.decode_ms += (time.perf_counter() - began) * 1000
             self._metrics.key_cache_hits += self._unwrap.hits - hits
             self._metrics.key_cache_misses += self._unwrap.misses - misses
+        instance = events[0].origin.instance_id if events else None
+        if instance and _INSTANCE.fullmatch(instance):
+            self._metrics.heard[instance] += 1
+        return events
 
 
 def metric_lines(metrics: Metrics, now_ms: int) -> Iterator[dict[str, Any]]:
-    """One line for the invocation, and one for each transform and error that counted anything.
+    """One line for the invocation, and one for each instance, transform and error with a count.
 
     A line has one value for a dimension, so each name has a line of its own. `now_ms` is in
     milliseconds since 1970, UTC.
@@ -109,6 +120,8 @@ def metric_lines(metrics: Metrics, now_ms: int) -> Iterator[dict[str, Any]]:
         values["SecondsBehind"] = metrics.seconds_behind
     of_stream = {"Stream": metrics.stream}
     yield _line(of_stream, values, now_ms)
+    for instance, count in metrics.heard.items():
+        yield _line(of_stream | {"Instance": instance}, {"Records": count}, now_ms)
     for transform, count in metrics.dropped.items():
         yield _line(of_stream | {"Transform": transform}, {"Dropped": count}, now_ms)
     for error, count in metrics.dead_letters.items():
