@@ -45,6 +45,7 @@ bench: $(READY)
 	@$(BIN)/python bench/decode.py
 	@$(BIN)/python bench/kinesis.py
 	@$(BIN)/python bench/columns.py
+	@$(BIN)/python bench/run.py
 	@$(BIN)/python bench/postgres.py
 
 # Kills the endpoint, the emitter and PostgreSQL fifty times while statements run.

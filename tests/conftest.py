@@ -1,9 +1,12 @@
 """Settings and fixtures that all tests share."""
 
 import os
+import uuid
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tables import make_table
 
 settings.register_profile(
     "ci",
@@ -35,9 +38,30 @@ def endpoint():
         yield running
 
 
+@pytest.fixture(scope="session")
+def kinesalite():
+    """The URL of a kinesalite, the other peer beside our endpoint."""
+    import kinesalite
+
+    with kinesalite.serving() as url:
+        yield url
+
+
 @pytest.fixture
 def aws(endpoint, clean_environment, monkeypatch):
     """The endpoint, found by every boto3 client that is opened during the test."""
     for name, value in endpoint.environment.items():
         monkeypatch.setenv(name, value)
     return endpoint
+
+
+@pytest.fixture
+def table(aws):
+    """The name of a new table for checkpoints on the endpoint."""
+    from dastream.checkpoint import open_checkpoints
+    from dastream.errors import ConfigError
+
+    name = f"checkpoints-{uuid.uuid4()}"
+    with pytest.raises(ConfigError) as missing:
+        open_checkpoints(f"dynamodb://{name}").progress("stream")
+    return make_table(aws.client("dynamodb"), missing.value.hint)

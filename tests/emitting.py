@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import http.client
 import json
 import os
 import random
@@ -15,9 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psycopg
 
@@ -27,6 +24,7 @@ from dastream.activity.postgres_log import LogReader
 from dastream.decode import decode_record
 from dastream.keys import kms_unwrap
 from dastream.record import Record
+from proxy import Proxy, refusal
 
 CLUSTER = "cluster-ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 STREAM = f"aws-rds-das-{CLUSTER}"
@@ -85,7 +83,7 @@ class Emit:
             self.kill()
 
 
-class Trouble:
+class Trouble(Proxy):
     """A proxy before the endpoint that throttles, refuses, and breaks off, while it is asked to.
 
     `rate` is the share of requests that have trouble. What is broken off has been carried out.
@@ -95,64 +93,23 @@ class Trouble:
         self.rate = 0.0
         self.is_kms_out = False
         self.count = 0
-        self._endpoint = endpoint
         self._random = random.Random(seed)
-        trouble = self
+        super().__init__(endpoint, self._trouble)
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                trouble._handle(self)
-
-            def log_message(self, *_):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-        url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self.environment = endpoint.environment | {"AWS_ENDPOINT_URL": url}
-
-    def close(self):
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    def _handle(self, handler):
-        body = handler.rfile.read(int(handler.headers["Content-Length"]))
-        target = handler.headers["X-Amz-Target"].rpartition(".")[2]
+    def _trouble(self, operation, forward):
         kind = self._random.random() / self.rate if self.rate else 1.0
-        if self.is_kms_out and target == "GenerateDataKey":
+        if self.is_kms_out and operation == "GenerateDataKey":
             self.count += 1
-            return  # closes the connection without a word
+            return None
         if kind < 0.3:
             self.count += 1
-            self._answer(handler, 400, b'{"__type":"ProvisionedThroughputExceededException"}')
-            return
-        try:
-            status, answer = self._forward(handler, body)
-        except (OSError, http.client.HTTPException):
-            return  # the endpoint is down
+            return refusal(operation, 400, "ProvisionedThroughputExceededException")
+        reply = forward()
         if kind < 0.6:
             self.count += 1
             time.sleep(self._random.uniform(0, 0.5))  # the moment in which nobody knows
-            return
-        self._answer(handler, status, answer)
-
-    def _forward(self, handler, body):
-        to = urlsplit(self._endpoint.url).netloc
-        connection = http.client.HTTPConnection(to, timeout=30)
-        with contextlib.closing(connection):
-            connection.request("POST", handler.path, body, dict(handler.headers))
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-
-    def _answer(self, handler, status, body):
-        with contextlib.suppress(OSError):
-            handler.send_response(status)
-            handler.send_header("Content-Type", "application/x-amz-json-1.1")
-            handler.send_header("Content-Length", str(len(body)))
-            handler.end_headers()
-            handler.wfile.write(body)
+            return None
+        return reply
 
 
 def kill_server(server):

@@ -17,7 +17,7 @@ def installed(name, install, *, needs=()):
     DASTREAM_REQUIRE_ALL it fails.
     """
     if missing := [program for program in needs if shutil.which(program) is None]:
-        _unavailable(f"{name} needs {' and '.join(missing)}")
+        unavailable(f"{name} needs {' and '.join(missing)}")
     home = CACHE / name
     ready = home / ".ready"
     if not ready.exists():
@@ -27,7 +27,7 @@ def installed(name, install, *, needs=()):
         try:
             install(home)
         except subprocess.CalledProcessError as error:
-            _unavailable(f"{name} cannot be installed: {error.stderr.decode()[-500:]}")
+            unavailable(f"{name} cannot be installed: {error.stderr.decode()[-500:]}")
         ready.touch()
     return home
 
@@ -37,7 +37,8 @@ def run(*command, **how):
     subprocess.run(command, check=True, capture_output=True, **how)
 
 
-def _unavailable(reason):
+def unavailable(reason):
+    """Skip the test for want of something outside, or fail it where all of it is required."""
     if os.environ.get("DASTREAM_REQUIRE_ALL"):
         pytest.fail(reason)
     pytest.skip(reason)

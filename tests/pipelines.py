@@ -52,11 +52,13 @@ def stream():
     return records
 
 
-def pipeline(source, sinks, checkpoints=None, *, unwrap=unwrap, transforms=DEFAULT, **settings):
+def pipeline(
+    source, sinks, checkpoints=None, *, unwrap=unwrap, transforms=DEFAULT, tell=print, **settings
+):
     if not hasattr(source, "batches"):
         source = MemorySource(STREAM, source)
     deliver = Deliverer(Decoder(unwrap), transforms, sinks, resource_id=CLUSTER, **settings)
-    return Pipeline(source, deliver, checkpoints or MemoryCheckpoints())
+    return Pipeline(source, deliver, checkpoints or MemoryCheckpoints(), tell=tell)
 
 
 def statements(storage):
@@ -64,7 +66,7 @@ def statements(storage):
     lines = [
         line for item in storage.list("events/") for line in gunzip_lines(storage.get(item.key))
     ]
-    return Counter((m["shardId"], m["commandText"]) for m in map(json.loads, lines))
+    return Counter((m["shardId"], m.get("commandText")) for m in map(json.loads, lines))
 
 
 def dead_letters(storage):

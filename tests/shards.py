@@ -1,7 +1,8 @@
 """A Kinesis in memory whose shards can be closed, and sources that read it."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from itertools import pairwise
 
 from botocore.exceptions import ClientError
@@ -9,6 +10,7 @@ from botocore.exceptions import ClientError
 from dastream.sources.kinesis import KinesisSource
 
 NOON = datetime(2025, 11, 23, 12, tzinfo=UTC)
+NOON_MS = round(NOON.timestamp() * 1000)
 
 
 class Shard:
@@ -35,17 +37,27 @@ class Shard:
 
 
 class FakeKinesis:
-    """The four calls of the Kinesis client, after the API reference: pages of two records.
+    """The calls of the Kinesis client, after the API reference: pages of two records.
 
-    A closed shard ends with a null iterator, which moto never gives. `errors` are codes that the
-    next calls of GetRecords are refused with.
+    A closed shard ends with a null iterator. `errors` are codes that the next calls of GetRecords
+    are refused with. `now` is Kinesis' clock.
     """
 
-    def __init__(self, errors=(), **shards):
+    def __init__(self, errors=(), *, now=NOON, **shards):
         self.shards = shards
         self.errors = list(errors)
+        self.now = now
+        self.created = NOON - timedelta(days=9)
         self.iterators = []
         self.reads = []
+
+    def describe_stream_summary(self, **_):
+        summary = {"StreamCreationTimestamp": self.created, "RetentionPeriodHours": 24}
+        date = format_datetime(self.now.replace(microsecond=0), usegmt=True)
+        return {
+            "StreamDescriptionSummary": summary,
+            "ResponseMetadata": {"HTTPHeaders": {"date": date}},
+        }
 
     def list_shards(self, **request):
         names = list(self.shards)
@@ -62,9 +74,8 @@ class FakeKinesis:
         self.iterators.append((name, kind))
         skipped = {
             "TRIM_HORIZON": lambda record: False,
-            "LATEST": lambda record: True,
             "AT_TIMESTAMP": lambda record: record[1] < request["Timestamp"],
-            "AFTER_SEQUENCE_NUMBER": lambda r: r[0] <= int(request["StartingSequenceNumber"]),
+            "AT_SEQUENCE_NUMBER": lambda r: r[0] < int(request["StartingSequenceNumber"]),
         }[kind]
         return {"ShardIterator": f"{name} {sum(map(skipped, self.shards[name].records))}"}
 

@@ -3,18 +3,20 @@ import stat
 
 import pytest
 
-from dastream.checkpoint import MemoryCheckpoints, SqliteCheckpoints, open_checkpoints
+from dastream.checkpoint import Beginning, MemoryCheckpoints, SqliteCheckpoints, open_checkpoints
 from dastream.errors import ConfigError
 from dastream.record import SHARD_END
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "dynamodb"])
 def checkpoints(request, tmp_path):
     """Every store in turn: the contract is one."""
     if request.param == "memory":
         store = MemoryCheckpoints()
-    else:
+    elif request.param == "sqlite":
         store = open_checkpoints(f"sqlite://{tmp_path}/state.sqlite")
+    else:
+        store = open_checkpoints(f"dynamodb://{request.getfixturevalue('table')}")
     yield store
     store.close()
 
@@ -47,6 +49,50 @@ def test_progress_that_was_read_does_not_change(checkpoints):
     assert before == {}
 
 
+FIRST, SECOND = Beginning(1_700_000_000_000, 0), Beginning(1_800_000_000_123, 1_800_000_000_000)
+
+
+def test_stream_that_was_not_begun_has_no_beginning(checkpoints):
+    checkpoints.begin("other", FIRST, aside="other@none")
+
+    assert checkpoints.beginning("stream") is None
+
+
+def test_beginning_stays_whatever_is_committed(checkpoints):
+    checkpoints.begin("stream", SECOND, aside="stream@none")
+    checkpoints.commit("stream", "shard-0", "1")
+
+    assert checkpoints.beginning("stream") == SECOND
+    assert checkpoints.progress("stream") == {"shard-0": "1"}
+
+
+def test_progress_of_an_earlier_stream_is_kept_aside_when_its_name_is_begun_anew(checkpoints):
+    checkpoints.begin("stream", FIRST, aside="stream@none")
+    checkpoints.commit("stream", "shard-0", SHARD_END)
+    checkpoints.commit("stream", "shard-1", "7")
+    checkpoints.commit("other", "shard-0", "1")
+
+    checkpoints.begin("stream", SECOND, aside="stream@first")
+
+    assert checkpoints.beginning("stream") == SECOND
+    assert checkpoints.progress("stream") == {}
+    assert checkpoints.progress("stream@first") == {"shard-0": SHARD_END, "shard-1": "7"}
+    assert checkpoints.progress("other") == {"shard-0": "1"}
+    checkpoints.commit("stream", "shard-0", "8")
+    assert checkpoints.progress("stream@first")["shard-0"] == SHARD_END
+
+
+def test_what_lies_aside_gives_way_only_to_other_progress(checkpoints):
+    checkpoints.commit("stream", "shard-0", "1")
+    checkpoints.begin("stream", FIRST, aside="stream@first")
+    checkpoints.begin("stream", FIRST, aside="stream@first")
+    assert checkpoints.progress("stream@first") == {"shard-0": "1"}
+
+    checkpoints.commit("stream", "shard-1", "2")
+    checkpoints.begin("stream", SECOND, aside="stream@first")
+    assert checkpoints.progress("stream@first") == {"shard-1": "2"}
+
+
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "of my own" / "state.sqlite"
@@ -54,11 +100,13 @@ def path(tmp_path):
 
 def test_progress_survives_reopening(path):
     first = SqliteCheckpoints(path)
+    first.begin("stream", FIRST, aside="stream@none")
     first.commit("stream", "shard-0", "10")
     first.close()
 
     second = SqliteCheckpoints(path)
 
+    assert second.beginning("stream") == FIRST
     assert second.progress("stream") == {"shard-0": "10"}
     second.close()
 
@@ -140,8 +188,22 @@ def test_place_that_cannot_be_written_is_refused(tmp_path):
     "url", ["", "state.sqlite", "sqlite:state", "sqlite://host/state", "sqlite:///", "s3://b/x"]
 )
 def test_other_urls_are_refused(url):
-    with pytest.raises(ConfigError, match="not sqlite:///FILE"):
+    with pytest.raises(ConfigError, match=r"state: .* sqlite:///FILE"):
         open_checkpoints(url)
+
+
+def test_store_that_another_program_has_locked_is_refused_and_says_so(path):
+    SqliteCheckpoints(path).close()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+
+    with pytest.raises(ConfigError, match="locked") as caught:
+        SqliteCheckpoints(path)
+
+    assert "another program" in caught.value.hint
+    other.close()
+    SqliteCheckpoints(path).close()
 
 
 def test_spaces_in_a_url_are_escaped(tmp_path):

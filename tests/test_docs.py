@@ -1,8 +1,11 @@
 """The documentation says what the code does: commands, settings, columns, errors, links."""
 
+import ast
 import re
+import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -67,6 +70,64 @@ def test_every_error_is_documented_and_drawn_in_the_tree():
     for name in errors.__all__:
         assert f"`{name}`" in page
         assert name in errors.__doc__
+
+
+def test_every_error_has_its_section_in_the_runbook():
+    sections = re.findall(r"^## (\w+Error)$", text("docs/runbook.md"), re.MULTILINE)
+
+    assert sections == list(tree_order(errors.DastreamError))
+
+
+def tree_order(error):
+    yield error.__name__
+    for child in error.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield from tree_order(child)
+
+
+def test_every_message_in_the_runbook_is_one_that_the_code_has():
+    """Between the places that vary (`…`, a figure, what stands in brackets), word by word."""
+    code = source_texts()
+    rows = re.findall(r"^\| (`.*?`) \| ", text("docs/runbook.md"), re.MULTILINE)
+    messages = [message for row in rows for message in re.findall(r"`(.*?)`", row)]
+    assert len(messages) > 40
+    for message in messages:
+        for part in re.split(r"…|\d+|\(.*?\)|(?<=: cannot ).*|(?<=kms decrypt: ).*", message):
+            assert part.strip() in code, message
+
+
+def source_texts():
+    """All string literals of the package, those of one f-string as they follow each other."""
+    trees = (ast.parse(path.read_text()) for path in (ROOT / "src" / "dastream").rglob("*.py"))
+    constants = (n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Constant))
+    return "\n".join(node.value for node in constants if isinstance(node.value, str))
+
+
+def test_every_metric_is_explained():
+    """In the words of the run itself: the members of its JSON line."""
+    page = text("docs/running.md").split("## Metrics")[1].split("## Lag")[0]
+    progress = text("src/dastream/cli/progress.py")
+    members = re.findall(r'^ {12}"(\w+)": ', progress, re.MULTILINE)
+    assert "records" in members
+    for member in members:
+        assert f"`{member}`" in page, member
+
+
+def test_options_of_the_unit_file_exist():
+    from dastream.cli.app import app
+
+    unit = text("docs/running.md").split("ExecStart=")[1].split("Environment=")[0]
+    _program, name, *options = shlex.split(unit.replace("\\\n", " "))
+    command = app.get_command(None, name)
+
+    assert command.make_context(name, options).params["sink_urls"] == ("s3://my-bucket/activity",)
+
+
+def test_extras_that_are_named_exist():
+    extras = tomllib.loads(text("pyproject.toml"))["project"]["optional-dependencies"]
+    for page in PAGES:
+        for named in re.findall(r"(?:\.|/src|dastream)\[([a-z,]+)\]", page.read_text()):
+            assert set(named.split(",")) <= extras.keys(), page.name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

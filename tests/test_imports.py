@@ -13,13 +13,26 @@ import dastream
 PACKAGE = Path(dastream.__file__).parent
 
 ROWS = (
-    {"errors", "surrogates", "record", "event", "line", "dead_letter", "settings", "clients"},
+    {
+        "errors",
+        "surrogates",
+        "record",
+        "event",
+        "line",
+        "dead_letter",
+        "notice",
+        "watch",
+        "settings",
+        "clients",
+    },
     {"format"},
     {"keys"},
     {"decode", "transforms", "detect"},
     {"storage", "checkpoint"},
     {"sources", "sinks"},
-    {"delivery", "resumption"},
+    {"holdings"},
+    {"delivery", "resumption", "lanes"},
+    {"beginning", "workers"},
     {"pipeline", "lake", "testing"},
     {"activity", "aws"},
     {"local"},

@@ -6,12 +6,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from botocore.exceptions import ClientError
 
-from dastream.errors import ConfigError, SourceError
+from dastream.checkpoint import MemoryCheckpoints
+from dastream.decode import Decoder
+from dastream.delivery import Deliverer
+from dastream.errors import ConfigError, SinkError, SourceError
+from dastream.pipeline import Pipeline
 from dastream.record import SHARD_END
 from dastream.sources import BatchLimits, open_source
-from shards import NOON, FakeKinesis, Shard, sequences, source, spans
-
-LATEST = {"ShardIteratorType": "LATEST"}
+from dastream.testing import MemorySink
+from pipelines import DAY_MS
+from shards import NOON, NOON_MS, FakeKinesis, Shard, sequences, source, spans
+from support import CLUSTER
 
 
 def test_arrival_is_milliseconds_since_1970():
@@ -27,7 +32,7 @@ def test_batch_is_cut_where_the_utc_day_changes():
     shard = Shard((1, NOON), (2, almost), (3, midnight), (4, midnight))
 
     assert spans(source(FakeKinesis(a=shard)).batches({})) == [
-        ("a", None, "2", 2),
+        ("a", "0", "2", 2),
         ("a", "2", "4", 2),
     ]
 
@@ -36,7 +41,7 @@ def test_batch_is_cut_when_it_has_its_bytes():
     limits = BatchLimits(flush_bytes_max=2)
 
     assert spans(source(FakeKinesis(a=Shard(1, 2, 3)), limits=limits).batches({})) == [
-        ("a", None, "2", 2),
+        ("a", "0", "2", 2),
         ("a", "2", "3", 1),
     ]
 
@@ -48,7 +53,7 @@ def test_batch_is_cut_when_its_first_record_is_old_enough():
 
     first = next(reading.batches({}))
 
-    assert spans([first]) == [("a", None, "1", 1)]
+    assert spans([first]) == [("a", "0", "1", 1)]
     assert time.monotonic() - started >= 0.05
 
 
@@ -60,10 +65,10 @@ def test_ended_shard_gives_its_end_and_then_its_children():
     )
 
     assert spans(source(kinesis).batches({})) == [
-        ("parent", None, "3", 3),
+        ("parent", "0", "3", 3),
         ("parent", "3", SHARD_END, 0),
-        ("left", None, "4", 1),
-        ("right", None, "5", 1),
+        ("left", "0", "4", 1),
+        ("right", "0", "5", 1),
     ]
 
 
@@ -130,21 +135,34 @@ def test_expired_iterator_is_renewed_without_loss_or_repeat(pages_before):
     assert sequences(source(kinesis).batches({})) == [1, 2, 3]
 
 
+def test_page_that_comes_again_is_not_read_twice():
+    """The answer was lost on its way, or Kinesis gives it once more."""
+    kinesis = FakeKinesis(a=Shard(1, 2, 3))
+    original, pages = kinesis.get_records, []
+
+    def get_records(**request):
+        pages.append(original(**request))
+        return pages[0] if len(pages) == 2 else pages[-1]
+
+    kinesis.get_records = get_records
+
+    assert sequences(source(kinesis).batches({})) == [1, 2, 3]
+
+
 def test_expired_iterator_at_the_tip_does_not_move_the_start():
-    """An iterator at LATEST that is asked for again would skip what came in the meantime."""
-    kinesis = FakeKinesis(a=Shard((1, NOON)))
-    latest, limits = {"ShardIteratorType": "LATEST"}, BatchLimits(flush_bytes_max=1)
-    reading = source(kinesis, start=latest, once=False, limits=limits)
+    """What came in the meantime would be skipped."""
+    kinesis = FakeKinesis(a=Shard((1, NOON - timedelta(seconds=1))))
+    reading = source(kinesis, once=False, limits=BatchLimits(flush_bytes_max=1))
     original = kinesis.get_records
 
     def arrive_and_expire(**_):
-        kinesis.shards["a"].records.append((2, datetime.now(UTC) + timedelta(seconds=1)))
+        kinesis.shards["a"].records.append((2, NOON))
         kinesis.get_records = original
         raise ClientError({"Error": {"Code": "ExpiredIteratorException"}}, "GetRecords")
 
     kinesis.get_records = arrive_and_expire
 
-    assert sequences([next(reading.batches({}))]) == [2]
+    assert sequences([next(reading.batches({}, NOON_MS))]) == [2]
 
 
 @pytest.mark.parametrize(
@@ -193,11 +211,22 @@ def test_lag_is_told_by_shard():
     assert reading.lag_ms == {"a": 0}
 
 
+def test_lag_grows_while_nobody_takes_what_was_read():
+    """A sink that is slow, or does not answer."""
+    now = 0.0
+    reading = source(FakeKinesis(a=Shard(1, 2, 3)), clock=lambda: now, limits=BatchLimits(1))
+    batches = reading.batches({})
+
+    next(batches)
+    now = 7.5
+    assert reading.lag_ms == {"a": 8000}
+
+
 @pytest.mark.parametrize(
     ("start", "found"),
     [
         ("trim_horizon", [1, 2, 3]),
-        ("latest", []),
+        ("latest", [3]),
         ("2025-11-23T12:00:00Z", [2, 3]),
         ("2025-11-23T12:00:00", [2, 3]),
         ("2025-11-23T13:00:01%2B01:00", [3]),
@@ -211,49 +240,93 @@ def test_start_says_where_a_shard_without_progress_begins(aws, start, found):
     opened = open_source(f"kinesis://s?start={start}", once=True)
     opened.close()
     opened._client = kinesis
+    kinesis.now = NOON + timedelta(seconds=1, milliseconds=500)
+    described = opened.describe()
 
-    assert sequences(opened.batches({})) == found
+    start_ms = described.now_ms if described.start_ms is None else described.start_ms
+    assert sequences(opened.batches({}, start_ms)) == found
 
 
 def test_progress_goes_before_the_start():
     kinesis = FakeKinesis(a=Shard(1, 2, 3))
-    reading = source(kinesis, start={"ShardIteratorType": "LATEST"})
 
-    assert sequences(reading.batches({"a": "1"})) == [2, 3]
+    assert sequences(source(kinesis).batches({"a": "1"}, NOON_MS + 1)) == [2, 3]
+
+
+def test_description_is_that_of_kinesis_by_its_own_clock():
+    now = NOON + timedelta(milliseconds=999)
+
+    described = source(FakeKinesis(now=now, a=Shard(first=7))).describe()
+
+    assert described == (NOON_MS - 9 * DAY_MS, NOON_MS, DAY_MS, 0, {"a": "7"})
+    assert described.horizon_ms == NOON_MS - DAY_MS
+    assert described._replace(created_ms=NOON_MS - 1).horizon_ms == NOON_MS - 1
+
+
+def consume(kinesis, checkpoints, sink):
+    """A run from latest over records that do not decode; gives the positions it delivered."""
+    reading = source(kinesis, start_ms=None)
+    deliver = Deliverer(Decoder(None), (), [sink], resource_id=CLUSTER)
+    Pipeline(reading, deliver, checkpoints).run()
+    return [
+        int(letter.record.position.sequence)
+        for batch in sink.batches.values()
+        for letter in batch.dead_letters
+    ]
+
+
+class RefusingSink(MemorySink):
+    """A run ends here before anything is delivered."""
+
+    def deliver(self, batch):
+        raise SinkError("sink: full")
+
+
+@pytest.mark.parametrize("failing", [SinkError, SourceError])
+def test_no_record_is_skipped_if_a_run_from_latest_crashes_before_its_first_commit(failing):
+    before, after = (NOON + timedelta(seconds=seconds) for seconds in (-1, 1))
+    kinesis, checkpoints = FakeKinesis(a=Shard((1, before)), now=NOON), MemoryCheckpoints()
+    kinesis.shards["a"].records.append((2, after))
+    if failing is SourceError:
+        kinesis.errors = ["AccessDeniedException"]
+    with pytest.raises(failing):
+        consume(kinesis, checkpoints, RefusingSink())
+    kinesis.now = NOON + timedelta(hours=1)
+    kinesis.errors = []
+
+    assert consume(kinesis, checkpoints, MemorySink()) == [2]
 
 
 def test_no_record_is_skipped_that_came_while_a_consumer_from_latest_was_down():
     """Shard b had nothing yet when the first run ended, so only a has progress."""
-    kinesis = FakeKinesis(a=Shard(1, 2), b=Shard(3))
+    kinesis, checkpoints, sink = (
+        FakeKinesis(a=Shard(1), b=Shard()),
+        MemoryCheckpoints(),
+        MemorySink(),
+    )
+    assert consume(kinesis, checkpoints, sink) == [1]
+    kinesis.shards["a"].records.append((2, NOON + timedelta(hours=1)))
+    kinesis.shards["b"].records.append((3, NOON + timedelta(hours=1)))
+    kinesis.now = NOON + timedelta(hours=2)
 
-    assert sequences(
-        source(kinesis, start={"ShardIteratorType": "LATEST"}).batches({"a": "1"})
-    ) == [2, 3]
+    assert consume(kinesis, checkpoints, sink) == [1, 2, 3]
 
 
-@pytest.mark.xfail(strict=True, reason="where LATEST was is not kept before the first commit")
-def test_no_record_is_skipped_if_a_run_from_latest_crashes_before_its_first_commit():
-    kinesis = FakeKinesis(a=Shard())
-    latest, limits = {"ShardIteratorType": "LATEST"}, BatchLimits(flush_bytes_max=1)
-    original = kinesis.get_records
+def test_latest_leaves_out_what_a_closed_shard_had_and_reads_its_children():
+    old = NOON - timedelta(hours=1)
+    kinesis = FakeKinesis(
+        old=Shard((1, old), (2, old), is_closed=True),
+        young=Shard((3, old), (4, NOON), parents=("old",), first=3),
+    )
 
-    def arrive(**request):
-        kinesis.shards["a"].records[:] = [(1, NOON)]
-        return original(**request)
-
-    kinesis.get_records = arrive
-    read_and_lost = next(source(kinesis, start=latest, once=False, limits=limits).batches({}))
-    assert sequences([read_and_lost]) == [1]
-
-    assert sequences(source(kinesis, start=latest).batches({})) == [1]
+    assert consume(kinesis, MemoryCheckpoints(), MemorySink()) == [4]
 
 
 def test_time_to_start_at_holds_for_each_shard_without_progress():
     old, new = NOON - timedelta(days=1), NOON
     kinesis = FakeKinesis(a=Shard((1, new), (2, new)), b=Shard((3, old), (4, new)))
-    start = {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": NOON}
 
-    assert sequences(source(kinesis, start=start).batches({"a": "1"})) == [2, 4]
+    assert sequences(source(kinesis).batches({"a": "1"}, NOON_MS)) == [2, 4]
 
 
 def test_stream_that_is_not_there_is_a_source_error(aws):
@@ -295,17 +368,6 @@ def test_missing_region_is_a_config_error(clean_environment):
     assert "AWS_REGION" in caught.value.hint
 
 
-def test_latest_passes_over_closed_shards_and_reads_whole_those_that_appear_later():
-    kinesis = FakeKinesis(
-        old=Shard(1, 2, is_closed=True), young=Shard(3, parents=("old",), first=3)
-    )
-
-    read = list(source(kinesis, start=LATEST).batches({}))
-
-    assert spans(read) == [("old", None, SHARD_END, 0)]
-    assert kinesis.iterators == [("young", "LATEST")]
-
-
 class GoneKinesis(FakeKinesis):
     """A stream that is deleted after its first page was read."""
 
@@ -321,41 +383,13 @@ def test_what_was_read_before_the_stream_went_away_is_delivered():
     with pytest.raises(SourceError, match="there is no stream"):
         read.extend(source(GoneKinesis(a=Shard(1, 2)), once=False).batches({}))
 
-    assert spans(read) == [("a", None, "2", 2)]
+    assert spans(read) == [("a", "0", "2", 2)]
 
 
 def test_outage_that_passes_is_waited_for():
     kinesis = FakeKinesis(["EndpointConnectionError", "ReadTimeoutError"], a=Shard(1))
 
-    assert spans(source(kinesis).batches({})) == [("a", None, "1", 1)]
-
-
-@pytest.mark.parametrize(
-    ("shard", "through"),
-    [
-        (Shard(1, 2), SHARD_END),  # its namesake was closed and read to its end
-        (Shard(12, first=11), "7"),  # its namesake ended before this one began
-    ],
-)
-def test_progress_of_an_earlier_stream_of_the_same_name_is_told(shard, through):
-    kinesis = FakeKinesis(a=shard)
-
-    with pytest.raises(SourceError, match="recreated under its name") as caught:
-        list(source(kinesis).batches({"a": through}))
-
-    assert "--state" in caught.value.hint
-    assert not kinesis.reads
-
-
-def test_position_that_kinesis_does_not_know_is_of_an_earlier_stream():
-    kinesis = FakeKinesis(a=Shard(1))
-
-    def refuse(**request):
-        raise ClientError({"Error": {"Code": "InvalidArgumentException"}}, "GetShardIterator")
-
-    kinesis.get_shard_iterator = refuse
-    with pytest.raises(SourceError, match="recreated under its name"):
-        list(source(kinesis).batches({"a": "1"}))
+    assert spans(source(kinesis).batches({})) == [("a", "0", "1", 1)]
 
 
 def test_progress_of_this_stream_is_taken():

@@ -5,8 +5,9 @@ import pytest
 
 from dastream.checkpoint import MemoryCheckpoints
 from dastream.decode import Decoder
-from dastream.delivery import REFUSED_RECORDS_MAX
+from dastream.delivery import REFUSED_RECORDS_MAX, Deliverer
 from dastream.errors import DecryptError, KeyServiceError, SinkError
+from dastream.record import Gap
 from dastream.sinks.lake import LakeSink
 from dastream.testing import MemorySink, MemorySource, MemoryStorage
 from dastream.transforms import DEFAULT, NamedTransform
@@ -29,6 +30,7 @@ from support import (
     CONTEXT,
     DATA_KEY,
     HEARTBEAT,
+    INSTANCE,
     SHARD,
     STREAM,
     entry,
@@ -47,7 +49,7 @@ class FailingSink(MemorySink):
     def deliver(self, batch):
         if not self.is_mended:
             raise SinkError("sink: full")
-        super().deliver(batch)
+        return super().deliver(batch)
 
 
 def test_everything_is_delivered_dropped_by_name_or_a_dead_letter():
@@ -65,6 +67,90 @@ def test_everything_is_delivered_dropped_by_name_or_a_dead_letter():
     assert checkpoints.progress(STREAM) == {SHARD: "15", OTHER_SHARD: "15"}
 
 
+def test_instance_is_heard_of_by_its_last_record_whatever_becomes_of_its_events():
+    records = [
+        record(activity(1), 1, arrival_ms=ARRIVAL_MS),
+        record(heartbeat(), 2, arrival_ms=ARRIVAL_MS + 2),
+        record(GARBAGE, 3, arrival_ms=ARRIVAL_MS + 3),
+        record(heartbeat(), 1, shard=OTHER_SHARD, arrival_ms=ARRIVAL_MS + 1),
+    ]
+
+    counters = pipeline(records, [MemorySink()]).run()
+
+    assert counters.seen_ms == {INSTANCE: ARRIVAL_MS + 2}
+    assert counters.arrival_ms == ARRIVAL_MS + 3
+
+
+def test_batch_that_every_sink_held_already_is_not_counted_as_delivered():
+    first, second, third = MemorySink(), MemorySink(), MemorySink()
+    (batch,) = MemorySource(STREAM, [record(activity(1))]).batches({})
+
+    counted = []
+    for sinks in ([first, second], [first, second], [first, third]):
+        deliver = Deliverer(Decoder(unwrap), DEFAULT, sinks, resource_id=CLUSTER)
+        (delivery,) = deliver(batch, whole=False)
+        counted.append((delivery.events, delivery.events_held))
+
+    assert counted == [(2, 0), (0, 2), (2, 0)]
+
+
+def test_retention_is_known_once_the_run_has_asked():
+    running = pipeline([record(activity(1)), record(activity(2), 2)], [MemorySink()])
+    assert running.retention_ms is None
+    running.run()
+
+    assert running.retention_ms == 0
+
+
+def gapped(gap):
+    """A source whose second batch comes after a gap."""
+
+    class Gapped(MemorySource):
+        def batches(self, progress, start_ms=0):
+            first, second = super().batches(progress, start_ms)
+            yield first
+            yield replace(second, gap=gap)
+
+    records = [record(activity(number), number) for number in (1, 2)]
+    return Gapped(STREAM, records, batch_records_max=1)
+
+
+def test_gap_is_a_notice_in_every_sink_and_told_and_counted():
+    first, second, told = MemorySink(), LakeSink(storage := MemoryStorage()), []
+    gap = Gap(SHARD, "1", "2", None, ARRIVAL_MS)
+
+    counters = pipeline(gapped(gap), [first, second], tell=told.append).run()
+
+    assert counters.gaps == 1
+    ((key, notice),) = first.notices.items()
+    assert key == (CLUSTER, f"gap-{SHARD}-1-2")
+    assert told == [notice.text]
+    assert SHARD in notice.text
+    data = storage.objects[f"_dastream/notices/cluster={CLUSTER}/gap-{SHARD}-1-2.json"]
+    assert json.loads(data) == {
+        "notice": "gap",
+        "text": notice.text,
+        "stream": STREAM,
+        "shardId": SHARD,
+        "afterSequenceNumber": "1",
+        "afterArrivalTime": None,
+        "untilSequenceNumber": "2",
+        "untilArrivalTime": "2026-11-23T07:28:05.123Z",
+    }
+
+
+def test_notice_of_a_gap_is_durable_before_a_checkpoint_passes_it():
+    class Full(MemorySink):
+        def notify(self, resource_id, notice):
+            raise SinkError("sink: full")
+
+    checkpoints = MemoryCheckpoints()
+    with pytest.raises(SinkError, match="full"):
+        pipeline(gapped(Gap(SHARD, "1", "2")), [Full()], checkpoints).run()
+
+    assert checkpoints.progress(STREAM) == {SHARD: "1"}
+
+
 def test_event_is_the_one_that_decode_gives():
     pipeline([record(activity(1))], [sink := MemorySink()]).run()
 
@@ -78,7 +164,7 @@ def test_batch_tells_what_it_was_made_from():
     pipeline([record(heartbeat(), 1), record(GARBAGE, 2)], [sink := MemorySink()]).run()
 
     ((name, batch),) = sink.batches.items()
-    assert name == (CLUSTER, "2026-11-23", SHARD, "from-1")
+    assert name == (CLUSTER, "2026-11-23", SHARD, "after-0")
     assert (batch.through, batch.records, batch.dropped) == ("2", 2, {"heartbeats": 1})
     assert [(d.record.data, type(d.error).__name__) for d in batch.dead_letters] == [
         (GARBAGE, "EnvelopeError")
@@ -128,8 +214,8 @@ def test_stopped_run_delivers_what_was_read_and_ends_without_error():
     deliver = sink.deliver
 
     def stop_after(batch):
-        deliver(batch)
         running.stop()
+        return deliver(batch)
 
     sink.deliver = stop_after
     running.run()
@@ -248,7 +334,7 @@ def test_batches_of_different_days_are_different_objects():
     pipeline(records, [LakeSink(storage)]).run()
 
     assert [item.key for item in storage.list()] == [
-        f"events/cluster={CLUSTER}/day=2026-11-23/{SHARD}-from-1.jsonl.gz",
+        f"events/cluster={CLUSTER}/day=2026-11-23/{SHARD}-after-0.jsonl.gz",
         f"events/cluster={CLUSTER}/day=2026-11-24/{SHARD}-after-1.jsonl.gz",
     ]
 

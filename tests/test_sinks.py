@@ -10,7 +10,8 @@ from dastream import dead_letter, line
 from dastream.errors import ConfigError, EnvelopeError, SinkError
 from dastream.event import Event, Origin
 from dastream.format.engines import ENGINES
-from dastream.record import BatchName, DeadLetter, EventBatch, digest
+from dastream.notice import Notice
+from dastream.record import BatchName, DeadLetter, EventBatch, Extent, digest
 from dastream.sinks import jsonl, open_sink
 from dastream.sinks.jsonl import RECEIPT_BYTES_MAX, Receipt
 from dastream.sinks.lake import LakeSink
@@ -35,6 +36,7 @@ BATCH = EventBatch(
     dropped=Counter(heartbeats=3),
     dead_letters=(DEAD_LETTER,),
 )
+WHOLE = Extent("2", is_whole=True)
 RECEIPT = Receipt(
     start="after-0",
     through="2",
@@ -90,7 +92,7 @@ def test_nothing_is_held_before_the_first_delivery(sink):
 def test_delivered_batch_is_held_to_its_end(sink, batch):
     sink.deliver(batch)
 
-    assert sink.extent(NAME) == "2"
+    assert sink.extent(NAME) == WHOLE
 
 
 def test_every_part_of_the_name_tells_batches_apart(sink):
@@ -101,17 +103,92 @@ def test_every_part_of_the_name_tells_batches_apart(sink):
 
 
 def test_same_batch_again_changes_nothing(sink):
+    assert sink.deliver(BATCH) is True
+    assert sink.deliver(BATCH) is False
+
+    assert sink.extent(NAME) == WHOLE
+
+
+def test_names_are_those_of_the_batches_of_the_day(sink):
+    others = [
+        NAME._replace(shard="shardId-000000000001"),
+        NAME._replace(start=f"after-{'9' * 56}"),
+        NAME._replace(day="2026-11-24"),
+        NAME._replace(resource_id="cluster-OTHER"),
+    ]
+    for name in (NAME, *others):
+        sink.deliver(changed(name=name))
+
+    assert set(sink.names(CLUSTER, DAY)) == {NAME, *others[:2]}
+    assert set(sink.names("cluster-OTHER", DAY)) == {others[3]}
+    assert list(sink.names(CLUSTER, "2026-11-25")) == []
+
+
+def test_notice_may_be_given_again(sink):
+    notice = Notice("gap-1", "something is missing", {"shardId": SHARD, "arrival": None})
+    sink.notify(CLUSTER, notice)
+    sink.notify(CLUSTER, notice)
+
+    assert list(sink.names(CLUSTER, DAY)) == []
+
+
+def test_batch_whose_dead_letters_are_missing_is_not_whole_until_it_is_delivered_again():
+    sink = LakeSink(storage := MemoryStorage())
     sink.deliver(BATCH)
+    del storage.objects[DEAD_LETTERS_KEY]
+
+    assert sink.extent(NAME) == Extent("2", is_whole=False)
+    assert set(sink.names(CLUSTER, DAY)) == {NAME}
+    assert sink.deliver(BATCH) is True
+    assert sink.extent(NAME) == WHOLE
+
+
+def test_events_are_written_before_dead_letters():
+    """Whoever puts them first has the batch; nobody else can then put its dead letters."""
+    sink = LakeSink(storage := MemoryStorage())
     sink.deliver(BATCH)
 
-    assert sink.extent(NAME) == "2"
+    assert list(storage.objects) == [EVENTS_KEY, DEAD_LETTERS_KEY]
 
 
-def test_second_delivery_completes_what_a_crash_left_out(sink):
-    sink.deliver(changed(events=()))
-    sink.deliver(BATCH)
+@pytest.mark.parametrize(
+    "batch", [changed(events=()), changed(events=(), dead_letters=())], ids=["letters", "nothing"]
+)
+def test_batch_without_events_has_its_object_so_that_its_name_is_taken(batch):
+    sink = LakeSink(storage := MemoryStorage())
+    sink.deliver(batch)
 
-    assert sink.extent(NAME) == "2"
+    assert gunzip_lines(storage.objects[EVENTS_KEY]) == []
+    with pytest.raises(SinkError, match="other records"):
+        sink.deliver(changed(through="3"))
+
+
+def test_notice_lies_in_the_lake_as_one_json_object():
+    sink = LakeSink(storage := MemoryStorage())
+    sink.notify(CLUSTER, Notice("gap-1", "something is missing", {"shardId": SHARD, "to": None}))
+
+    ((key, data),) = storage.objects.items()
+    assert key == f"_dastream/notices/cluster={CLUSTER}/gap-1.json"
+    assert json.loads(data) == {
+        "notice": "gap",
+        "text": "something is missing",
+        "shardId": SHARD,
+        "to": None,
+    }
+
+
+def test_what_dastream_did_not_name_is_no_batch():
+    sink = LakeSink(storage := MemoryStorage())
+    folder = EVENTS_KEY.rpartition("/")[0]
+    for name in (
+        "x",
+        "after-1.jsonl.gz",
+        f"{SHARD}-after-x.jsonl.gz",
+        f"{SHARD}-after-1.jsonl.gz.1",
+    ):
+        storage.put_if_absent(f"{folder}/{name}", b"")
+
+    assert list(sink.names(CLUSTER, DAY)) == []
 
 
 @pytest.mark.parametrize(
@@ -129,14 +206,16 @@ def test_other_records_under_the_name_stop_with_a_sink_error(sink, other):
     with pytest.raises(SinkError, match="other records"):
         sink.deliver(other)
 
-    assert sink.extent(NAME) == "2"
+    assert sink.extent(NAME) == WHOLE
 
 
-def test_batch_of_which_nothing_is_left_is_taken(sink):
-    sink.deliver(changed(events=(), dead_letters=()))
-    sink.deliver(changed(events=(), dead_letters=()))
+def test_batch_of_which_nothing_is_left_is_held_as_any_other(sink):
+    nothing = changed(events=(), dead_letters=())
 
-    assert sink.extent(NAME) in {None, "2"}
+    assert sink.deliver(nothing) is True
+    assert sink.deliver(nothing) is False
+    assert sink.extent(NAME) == WHOLE
+    assert set(sink.names(CLUSTER, DAY)) == {NAME}
 
 
 def test_memory_sink_shows_the_events_in_their_order():
@@ -218,6 +297,16 @@ def test_object_of_another_maker_under_the_name_stops_with_a_sink_error(data):
         sink.extent(NAME)
     with pytest.raises(SinkError, match="not as dastream writes it"):
         sink.deliver(changed(dead_letters=()))
+
+
+def test_receipt_of_a_later_version_that_tells_more_is_read():
+    storage = MemoryStorage()
+    LakeSink(storage).deliver(BATCH)
+    more = storage.objects[EVENTS_KEY].replace(b'{"start"', b'{"more":{"a":[1]},"start"')
+    storage.objects[EVENTS_KEY] = more
+
+    assert LakeSink(storage).extent(NAME) == WHOLE
+    assert LakeSink(storage).deliver(BATCH) is False
 
 
 @pytest.mark.parametrize("torn", [b'"stArt"', b'"st\xffrt"', b'"st\0rt"'])

@@ -79,9 +79,9 @@ def opener(request):
         aws.client("kinesis").delete_stream(StreamName="of-records")
 
 
-def read(source, progress):
+def read(source, progress, start_ms=0):
     """All batches of a source that ends."""
-    batches = list(source.batches(progress))
+    batches = list(source.batches(progress, start_ms))
     source.close()
     return batches
 
@@ -110,9 +110,41 @@ def test_batches_of_a_shard_follow_one_another_without_a_gap(opener):
     for shard in SHARDS:
         of_shard = [batch for batch in batches if batch.shard == shard]
         assert len(of_shard) > 1
-        assert of_shard[0].after is None
         assert [b.after for b in of_shard[1:]] == [b.through for b in of_shard[:-1]]
-        assert of_shard[0].start == f"from-{opener.shard(shard)[0].sequence}"
+        assert {b.gap for b in of_shard} == {None}
+
+
+def test_first_batch_starts_where_the_shard_began_whichever_records_are_left(opener):
+    source = opener.open()
+    began = source.describe().shards
+    firsts = {batch.shard: batch for batch in reversed(read(source, {}))}
+
+    assert {shard: batch.after for shard, batch in firsts.items()} == began
+    for shard in SHARDS:
+        first_record = opener.shard(shard)[0].sequence
+        assert not is_reached(first_record, by=began[shard])
+        assert firsts[shard].start == f"after-{began[shard]}"
+
+
+def test_description_is_the_same_each_time_and_spans_what_the_stream_has(opener):
+    first, second = (opener.open() for _ in range(2))
+    one, two = first.describe(), second.describe()
+
+    assert (one.created_ms, one.start_ms, one.shards) == (two.created_ms, 0, two.shards)
+    arrivals = [record.arrival_ms for batch in read(first, {}) for record in batch.records]
+    assert one.horizon_ms <= min(arrivals)
+    assert max(arrivals) // 1000 <= two.now_ms // 1000 + 1
+    second.close()
+
+
+def test_shard_without_progress_is_read_from_the_start_time_on(opener):
+    arrivals = [record.arrival_ms for batch in read(opener.open(), {}) for record in batch.records]
+    late = max(arrivals) // 1000 * 1000
+    batches = read(opener.open(), {SHARDS[0]: opener.shard(SHARDS[0])[0].sequence}, late)
+
+    found = [r.position for b in batches for r in b.records if b.shard == SHARDS[0]]
+    assert found == opener.shard(SHARDS[0])[1:]
+    assert all(r.arrival_ms >= late for b in batches if b.shard == SHARDS[1] for r in b.records)
 
 
 def test_batch_has_records_of_one_shard_and_one_day_up_to_its_end(opener):

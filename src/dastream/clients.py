@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from dastream.errors import ConfigError
@@ -68,9 +70,10 @@ def open_client(
     Missing credentials show at the first call.
     """
     try:
-        import boto3  # noqa: PLC0415 - an extra, and slow to load
-        from botocore.config import Config  # noqa: PLC0415
+        from botocore.config import Config  # noqa: PLC0415 - an extra, and slow to load
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+
+        session = _session()
     except ModuleNotFoundError:
         raise ConfigError(
             "aws: boto3 is not installed", hint="pip install 'dastream[aws]'"
@@ -84,13 +87,38 @@ def open_client(
     try:
         # Every other SDK reads AWS_REGION; boto3 by itself reads AWS_DEFAULT_REGION only.
         region = region or os.environ.get("AWS_REGION")
-        return boto3.client(service, region_name=region, config=config)
+        return session.client(service, region_name=region, config=config)
     except (BotoCoreError, ValueError) as error:
         reason = type(error).__name__
         hint = "check AWS_PROFILE, AWS_ENDPOINT_URL and the files in ~/.aws"
         if reason == "NoRegionError":
             hint = "set AWS_REGION, or ?region= in the URL"
         raise ConfigError(f"aws: no client for {service} ({reason})", hint=hint) from None
+
+
+@cache
+def _session() -> Any:
+    """A session for all clients, which reads times as they are sent.
+
+    botocore's own reading of a time goes through the local time zone and takes longer than all
+    else that it does for a record of GetRecords.
+    """
+    import boto3  # noqa: PLC0415 - as above
+    import botocore.session  # noqa: PLC0415
+
+    core = botocore.session.get_session()
+    parsers = core.get_component("response_parser_factory")
+    parsers.set_parser_defaults(timestamp_parser=_moment)
+    return boto3.Session(botocore_session=core)
+
+
+def _moment(sent: Any) -> datetime:
+    if isinstance(sent, int | float):  # seconds since 1970, in JSON
+        return datetime.fromtimestamp(sent, UTC)
+    from botocore.utils import parse_timestamp  # noqa: PLC0415 - as above
+
+    moment: datetime = parse_timestamp(sent)
+    return moment
 
 
 def call(operation: Callable[..., Any], **arguments: Any) -> Any:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dastream.errors import DecryptError, KeyServiceError, RecordError, SinkError
+from dastream import holdings
+from dastream.clients import open_client
+from dastream.decode import Decoder
+from dastream.errors import DecryptError, KeyServiceError, RecordError
 from dastream.event import Event
+from dastream.keys import CachingUnwrap, open_unwrap
+from dastream.notice import Notice
 from dastream.record import (
     BatchName,
     DeadLetter,
@@ -17,10 +22,12 @@ from dastream.record import (
     digest,
     utc_day,
 )
-from dastream.sinks import Sink
-from dastream.transforms import NamedTransform, apply
+from dastream.settings import Settings
+from dastream.sinks import Sink, open_sink
+from dastream.sources import StreamDescription
+from dastream.transforms import NamedTransform, apply, open_transforms
 
-__all__ = ["Deliverer", "Delivery"]
+__all__ = ["Deliverer", "Delivery", "DeliveryPlan"]
 
 REFUSED_RECORDS_MAX = 100
 """Records in a row that do not decrypt, before a run stops."""
@@ -33,23 +40,31 @@ EVENT_BYTES_MAX = 128 * 1024 * 1024
 class Delivery:
     """What became of the records through a position, all of which every sink holds.
 
-    `dropped` counts events by transform, `dead_letters` records by error.
+    `dropped` counts events by transform, `dead_letters` records by error, `key_hits` and
+    `key_misses` the data keys that the cache had and that KMS was asked for. `arrival_ms` is that
+    of the last record, `seen_ms` that of each instance's last one, before any transform.
     """
 
     through: str
     records: int = 0
     record_bytes: int = 0
     events: int = 0
+    events_held: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     dead_letters: Counter[str] = field(default_factory=Counter)
+    key_hits: int = 0
+    key_misses: int = 0
+    arrival_ms: int = 0
+    seen_ms: Mapping[str, int] = field(default_factory=dict)
 
 
 class Deliverer:
     """Brings batches of records through decode and transforms into sinks.
 
-    `resource_id` is the cluster or instance whose stream it is. A batch whose events come to
-    `event_bytes_max` is delivered in parts. When `refused_records_max` records in a row do not
-    decrypt, it stops, since no accident does that; None goes on, and each is a dead letter.
+    `resource_id` is the cluster or instance whose stream it is, `key_cache` the unwrap of
+    `decode` if it counts. A batch whose events come to `event_bytes_max` is delivered in parts.
+    When `refused_records_max` records in a row do not decrypt, it stops, since no accident does
+    that; None goes on, and each is a dead letter.
     """
 
     def __init__(
@@ -59,6 +74,7 @@ class Deliverer:
         sinks: Sequence[Sink],
         *,
         resource_id: str,
+        key_cache: CachingUnwrap | None = None,
         event_bytes_max: int = EVENT_BYTES_MAX,
         refused_records_max: int | None = REFUSED_RECORDS_MAX,
     ) -> None:
@@ -66,6 +82,8 @@ class Deliverer:
         self._transforms = transforms
         self._sinks = sinks
         self._resource_id = resource_id
+        self._key_cache = key_cache
+        self._keys_told = 0, 0
         self._event_bytes_max = event_bytes_max
         self._refused_records_max = refused_records_max
         self._refused_in_a_row = 0
@@ -84,17 +102,33 @@ class Deliverer:
                 yield Delivery(batch.through)
 
     def extent(self, batch: RecordBatch) -> str | None:
-        """How far the sinks hold the batch that starts where this one does."""
+        """How far the sinks hold the batch that starts where this one does. Raises SinkError."""
         if not batch.records:
             return None
-        name = self._name(batch)
-        extents = {sink.extent(name) for sink in self._sinks} - {None}
-        if len(extents) > 1:
-            raise SinkError(
-                "sink: the sinks hold different batches under one name",
-                hint="deliver to places that were filled together, or to new ones",
-            )
-        return extents.pop() if extents else None
+        extent = holdings.extent(self._sinks, self._name(batch))
+        return extent.through if extent else None
+
+    def is_held(self, batch: RecordBatch) -> bool:
+        """Whether every sink has all of the batch that starts where this one does.
+
+        Raises SinkError.
+        """
+        extent = holdings.extent(self._sinks, self._name(batch))
+        return extent is not None and extent.is_whole
+
+    def held(self, stream: StreamDescription, shards: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """How far the sinks hold some shards. Raises SinkError."""
+        return holdings.progress(self._sinks, self._resource_id, stream, shards)
+
+    def notify(self, notice: Notice) -> None:
+        """Bring a notice into every sink. Raises SinkError."""
+        for sink in self._sinks:
+            sink.notify(self._resource_id, notice)
+
+    def close(self) -> None:
+        """Close the sinks."""
+        for sink in self._sinks:
+            sink.close()
 
     def _part(
         self, batch: RecordBatch, *, whole: bool
@@ -115,7 +149,9 @@ class Deliverer:
     def _add(self, record: Record, part: _Part) -> None:
         dropped: Counter[str] = Counter()
         try:
-            events = apply(self._transforms, self._decoded(record), dropped)
+            decoded = self._decoded(record)
+            part.see(record, decoded)
+            events = apply(self._transforms, decoded, dropped)
         except RecordError as error:
             part.dead_letters.append(DeadLetter(record, _bare(error)))
             return
@@ -149,21 +185,59 @@ class Deliverer:
             dropped=part.dropped,
             dead_letters=tuple(part.dead_letters),
         )
-        for sink in self._sinks:
-            sink.deliver(events)
+        stored = [sink.deliver(events) for sink in self._sinks]
+        is_new = any(stored)
+        hits, misses = self._keys_used()
         return Delivery(
             through=batch.through,
             records=events.records,
             record_bytes=sum(len(record.data) for record in batch.records),
-            events=len(events.events),
+            events=len(events.events) if is_new else 0,
+            events_held=0 if is_new else len(events.events),
             dropped=part.dropped,
             dead_letters=Counter(type(letter.error).__name__ for letter in part.dead_letters),
+            key_hits=hits,
+            key_misses=misses,
+            arrival_ms=batch.records[-1].arrival_ms or 0,
+            seen_ms=part.seen_ms,
         )
+
+    def _keys_used(self) -> tuple[int, int]:
+        """Hits and misses since this was asked last."""
+        if self._key_cache is None:
+            return 0, 0
+        before, self._keys_told = self._keys_told, (self._key_cache.hits, self._key_cache.misses)
+        return self._keys_told[0] - before[0], self._keys_told[1] - before[1]
 
     def _name(self, batch: RecordBatch) -> BatchName:
         arrival_ms = batch.records[0].arrival_ms
         assert arrival_ms is not None, "a stream's record has an arrival time"
         return BatchName(self._resource_id, utc_day(arrival_ms), batch.shard, batch.start)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPlan:
+    """What a deliverer is made from, in a form that can be handed to another process.
+
+    `resource_id` is the cluster or instance whose stream it is, `region` that of its KMS key,
+    None for the one that boto3 finds.
+    """
+
+    settings: Settings
+    sink_urls: Sequence[str]
+    resource_id: str
+    region: str | None = None
+
+    def open(self) -> Deliverer:
+        """A deliverer with sinks, transforms and a key cache of its own. Raises ConfigError."""
+        unwrap = open_unwrap(self.settings, open_client("kms", region=self.region))
+        return Deliverer(
+            Decoder.from_settings(self.settings, unwrap),
+            open_transforms(self.settings.transforms),
+            [open_sink(url) for url in self.sink_urls],
+            resource_id=self.resource_id,
+            key_cache=unwrap,
+        )
 
 
 @dataclass
@@ -174,6 +248,15 @@ class _Part:
     event_bytes: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    seen_ms: dict[str, int] = field(default_factory=dict)
+
+    def see(self, record: Record, events: Iterable[Event]) -> None:
+        """Note that an instance was heard of, also by a heartbeat."""
+        assert record.arrival_ms is not None, "a stream's record has an arrival time"
+        for event in events:
+            if event.origin.instance_id is not None:
+                self.seen_ms[event.origin.instance_id] = record.arrival_ms
+                return  # the events of one record are of one instance
 
 
 def _bare(error: RecordError) -> RecordError:

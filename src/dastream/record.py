@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from dastream.event import Event
 
 __all__ = [
+    "DAY_MS",
     "SHARD_END",
     "BatchName",
     "DeadLetter",
     "EventBatch",
+    "Extent",
+    "Gap",
     "Position",
     "Record",
     "RecordBatch",
@@ -26,6 +29,9 @@ __all__ = [
     "iso_time",
     "utc_day",
 ]
+
+DAY_MS = 86_400_000
+"""A UTC day, which has no leap second on a computer's clock."""
 
 SHARD_END = "SHARD_END"
 """The sequence number of a shard's end: a shard through `SHARD_END` has nothing more to give."""
@@ -58,40 +64,56 @@ class DeadLetter(NamedTuple):
     error: RecordError
 
 
+class Gap(NamedTuple):
+    """What may be missing of a shard: records after `after` that expired before they were read.
+
+    `until` is the first record that was found, or `SHARD_END` if none was; then the records of
+    the shard's children may have expired, too. Arrival times are those of the records `after`
+    and `until`, None where they are not known.
+    """
+
+    shard: str
+    after: str
+    until: str
+    after_arrival_ms: int | None = None
+    until_arrival_ms: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class RecordBatch:
     """Consecutive records of one shard: from `after` (exclusive) to `through` (inclusive).
 
-    `after` is None at the start of a shard. `through` may be `SHARD_END`, and `records` may be
-    empty then. All records of a batch arrived on one UTC day.
+    `after` of a shard's first batch is the sequence number that the shard began with. `through`
+    may be `SHARD_END`, and `records` may be empty then. All records of a batch arrived on one UTC
+    day. `gap` is what may be missing between `after` and the first record.
     """
 
     stream: str
     shard: str
-    after: str | None
+    after: str
     through: str
     records: tuple[Record, ...]
+    gap: Gap | None = None
 
     @property
     def start(self) -> str:
         """Where the batch starts, as the objects made from it are named."""
-        if self.after is not None:
-            return f"after-{self.after}"
-        return f"from-{_sequence(self.records[0])}" if self.records else "from-start"
+        return f"after-{self.after}"
 
     def split(self, through: str) -> tuple[RecordBatch, RecordBatch | None]:
         """Cut after the record at `through`; the second part is None if nothing is left."""
         if is_reached(self.through, by=through):
             return self, None
         held = tuple(r for r in self.records if is_reached(_sequence(r), by=through))
-        left = RecordBatch(self.stream, self.shard, self.after, through, held)
+        left = RecordBatch(self.stream, self.shard, self.after, through, held, self.gap)
         rest = self.records[len(held) :]
         return left, RecordBatch(self.stream, self.shard, through, self.through, rest)
 
     def joined(self, later: RecordBatch) -> RecordBatch:
         """This batch and the one that follows it, as one."""
         records = self.records + later.records
-        return RecordBatch(self.stream, self.shard, self.after, later.through, records)
+        gap = self.gap or later.gap
+        return RecordBatch(self.stream, self.shard, self.after, later.through, records, gap)
 
 
 class BatchName(NamedTuple):
@@ -105,6 +127,13 @@ class BatchName(NamedTuple):
     day: str
     shard: str
     start: str
+
+
+class Extent(NamedTuple):
+    """How much a sink holds of a batch: `through` where it goes, and whether all of it is there."""
+
+    through: str
+    is_whole: bool
 
 
 @dataclass(frozen=True, slots=True)

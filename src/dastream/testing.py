@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from dastream.errors import SinkError
 from dastream.event import Event
-from dastream.record import BatchName, EventBatch, Record, RecordBatch, is_reached
-from dastream.sources import BatchLimits
+from dastream.notice import Notice
+from dastream.record import BatchName, EventBatch, Extent, Record, RecordBatch, is_reached
+from dastream.sources import BatchLimits, StreamDescription
 from dastream.sources.batcher import Batcher
 from dastream.storage import StoredObject
 
@@ -39,9 +40,21 @@ class MemorySource:
             assert record.position is not None, "a stream's record has a position"
             self._shards.setdefault(record.position.shard, []).append(record)
 
-    def batches(self, progress: Mapping[str, str]) -> Iterator[RecordBatch]:
-        for shard in self._shards:
-            yield from self._shard_batches(shard, progress.get(shard))
+    def describe(self) -> StreamDescription:
+        arrivals = [_arrival_ms(record) for shard in self._shards.values() for record in shard]
+        return StreamDescription(
+            created_ms=0,
+            now_ms=max(arrivals, default=0),
+            retention_ms=max(arrivals, default=0) - min(arrivals, default=0),
+            start_ms=0,
+            shards=dict.fromkeys(self._shards, BEGINNING),
+        )
+
+    def batches(self, progress: Mapping[str, str], start_ms: int = 0) -> Iterator[RecordBatch]:
+        for shard, records in self._shards.items():
+            after = progress.get(shard)
+            skipped = 0 if after else sum(_arrival_ms(record) < start_ms for record in records)
+            yield from self._shard_batches(shard, after or BEGINNING, records[skipped:])
 
     def stop(self) -> None:
         self._is_stopped = True
@@ -49,9 +62,12 @@ class MemorySource:
     def close(self) -> None:
         """Nothing to let go of."""
 
-    def _shard_batches(self, shard: str, after: str | None) -> Iterator[RecordBatch]:
+    def _shard_batches(
+        self, shard: str, after: str, records: Iterable[Record]
+    ) -> Iterator[RecordBatch]:
         batcher = Batcher(self.stream, shard, after, _NO_LIMITS)
-        for count, record in enumerate(self._unread(shard, after), start=1):
+        unread = (record for record in records if not is_reached(_sequence(record), by=after))
+        for count, record in enumerate(unread, start=1):
             if self._is_stopped:
                 break
             batcher.add(record)
@@ -59,14 +75,21 @@ class MemorySource:
                 yield from batcher.rest()
         yield from batcher.rest()
 
-    def _unread(self, shard: str, after: str | None) -> Iterator[Record]:
-        for record in self._shards[shard]:
-            assert record.position is not None, "checked when it was given"
-            if after is None or not is_reached(record.position.sequence, by=after):
-                yield record
 
+BEGINNING = "0"
+"""The sequence number that every shard in memory began with."""
 
 _NO_LIMITS = BatchLimits(flush_bytes_max=1 << 62, flush_age_seconds_max=float("inf"))
+
+
+def _arrival_ms(record: Record) -> int:
+    assert record.arrival_ms is not None, "a stream's record has an arrival time"
+    return record.arrival_ms
+
+
+def _sequence(record: Record) -> str:
+    assert record.position is not None, "a stream's record has a position"
+    return record.position.sequence
 
 
 class MemorySink:
@@ -74,20 +97,30 @@ class MemorySink:
 
     def __init__(self) -> None:
         self.batches: dict[BatchName, EventBatch] = {}
+        self.notices: dict[tuple[str, str], Notice] = {}
 
     @property
     def events(self) -> list[Event]:
         """The events of all batches."""
         return [event for batch in self.batches.values() for event in batch.events]
 
-    def extent(self, name: BatchName) -> str | None:
-        held = self.batches.get(name)
-        return held.through if held else None
+    def names(self, resource_id: str, day: str) -> Iterator[BatchName]:
+        return (name for name in self.batches if (name.resource_id, name.day) == (resource_id, day))
 
-    def deliver(self, batch: EventBatch) -> None:
-        held = self.batches.setdefault(batch.name, batch)
-        if (held.through, held.digest) != (batch.through, batch.digest):
+    def extent(self, name: BatchName) -> Extent | None:
+        held = self.batches.get(name)
+        return Extent(held.through, is_whole=True) if held else None
+
+    def deliver(self, batch: EventBatch) -> bool:
+        held = self.batches.get(batch.name)
+        if held is None:
+            self.batches[batch.name] = batch
+        elif (held.through, held.digest) != (batch.through, batch.digest):
             raise SinkError("memory sink: the batch's name holds other records")
+        return held is None
+
+    def notify(self, resource_id: str, notice: Notice) -> None:
+        self.notices.setdefault((resource_id, notice.name), notice)
 
     def close(self) -> None:
         """Nothing to let go of."""

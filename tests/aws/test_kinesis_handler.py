@@ -200,16 +200,19 @@ def test_object_that_was_stored_although_s3_failed_is_not_delivered_twice():
     assert statements(storage) == delivered(1, 2)
 
 
-def test_crash_between_dead_letters_and_events_is_made_whole():
-    storage = FailingStorage(lambda key: key.startswith("events/"))
-    event = invocation([1, 2])
-    event["Records"].append(item(GARBAGE, 3))
+def test_crash_between_events_and_dead_letters_is_made_whole():
+    storage = FailingStorage(lambda key: key.startswith("dead-letter/"))
+    event = invocation([1])
+    event["Records"] += [item(GARBAGE, 2), item(activity(3), 3)]
 
     assert failed(delivery(storage)(event)) == ["1"]
     storage.fails = lambda _: False
+    shorter = {"Records": event["Records"][:2]}
+    assert failed(delivery(storage)(shorter)) == ["1"]  # it cannot know what is missing
     assert failed(delivery(storage)(event)) == []
-    assert statements(storage) == delivered(1, 2)
+    assert statements(storage) == delivered(1, 3)
     assert dead_letters(storage).total() == 1
+    assert failed(delivery(storage)(shorter)) == []
 
 
 def no_key_for(*numbers):

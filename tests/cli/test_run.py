@@ -115,6 +115,48 @@ def test_next_run_goes_on_where_the_last_one_ended(stream, lake, state):
     assert statements(lake) == expected(range(10))
 
 
+def test_lost_state_is_told_and_nothing_is_delivered_again(stream, lake, state, tmp_path, capsys):
+    stream.put_statements(range(5))
+    assert run_once(stream, lake, state) == 0
+    (tmp_path / "state.sqlite").unlink()
+    capsys.readouterr()
+
+    assert run_once(stream, lake, state) == 0
+
+    assert statements(lake) == expected(range(5))
+    first, *_, last = map(json.loads, capsys.readouterr().err.splitlines())
+    assert first == {
+        "notice": f"{STREAM}: the sinks hold more than the state tells; going on where they end"
+    }
+    assert (last["events"], last["eventsHeld"]) == (0, 0)
+
+
+def test_stream_that_was_made_again_is_read_from_its_start(aws, lake, state, capsys):
+    for numbers in (range(3), range(3, 6)):
+        stream = Stream(aws)
+        stream.put_statements(numbers)
+        assert run_once(stream, lake, state) == 0
+        stream.kinesis.delete_stream(StreamName=stream.name)
+
+    assert statements(lake) == expected(range(6))
+    assert "was deleted and made again" in capsys.readouterr().err
+    (notice,) = open_storage(lake).list("_dastream/notices/")
+    assert f"cluster={CLUSTER}/recreated-" in notice.key
+
+
+def test_silence_is_told_also_when_no_record_arrives_at_all(stream, lake, state, monkeypatch):
+    command = [sys.executable, "-m", "dastream", "run", "--source", stream.url, "--sink", lake]
+    options = ["--state", state, "--silence-seconds-max", "0.5", "--flush-age-seconds-max", "0.1"]
+    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as running:
+        line = running.stderr.readline()
+        running.send_signal(signal.SIGTERM)
+        *_, last = running.stderr.read().splitlines()
+
+    assert json.loads(line)["notice"].startswith("stream: nothing has arrived since 20")
+    assert json.loads(last)["troubles"] == ["stream"]
+    assert running.returncode == 0
+
+
 def test_dead_letters_end_with_3_and_keep_their_bytes(stream, lake, state, capsys):
     stream.put_statements(range(2))
     stream.put(GARBAGE)
@@ -201,7 +243,7 @@ def test_sink_that_fails_ends_with_1_and_the_next_run_delivers(stream, lake, sta
     stream.put_statements(range(3))
 
     assert run_once(stream, "s3://not-there-yet", state) == 1
-    assert "error: s3: cannot read in not-there-yet (NoSuchBucket)" in capsys.readouterr().err
+    assert "error: s3: cannot list in not-there-yet (NoSuchBucket)" in capsys.readouterr().err
 
     aws.client("s3").create_bucket(Bucket="not-there-yet")
     assert run_once(stream, "s3://not-there-yet", state) == 0

@@ -6,7 +6,6 @@ tried, as it would end the peer. The marks become the list of differences in doc
 peer `endpoint` is ours.
 """
 
-import subprocess
 import uuid
 from contextlib import suppress
 
@@ -14,14 +13,6 @@ import boto3
 import pytest
 from botocore.config import Config
 from contract_calls import wait_until_active
-
-from outside import installed, run
-
-KINESALITE = "3.3.3"
-SERVE = """
-require('kinesalite')({createStreamMs: 5, deleteStreamMs: 5, updateStreamMs: 5, shardLimit: 500})
-  .listen(0, '127.0.0.1', function() { console.log(this.address().port) })
-"""
 
 
 def pytest_configure(config):
@@ -35,22 +26,6 @@ def pytest_collection_modifyitems(items):
             if reason := mark.kwargs.get(peer or "endpoint"):
                 run = mark.kwargs.get("run", True)
                 item.add_marker(pytest.mark.xfail(reason=reason, strict=True, run=run))
-
-
-@pytest.fixture(scope="session")
-def kinesalite():
-    """The URL of a kinesalite, another project's Kinesis for tests, from npm."""
-    home = installed(f"kinesalite-{KINESALITE}", install_kinesalite, needs=("node", "npm"))
-    with subprocess.Popen(
-        ["node", "-e", SERVE], cwd=home, stdout=subprocess.PIPE, text=True
-    ) as server:
-        yield f"http://127.0.0.1:{server.stdout.readline().strip()}"
-        server.terminate()
-
-
-def install_kinesalite(home):
-    options = ("--prefix", home, "--ignore-scripts", "--no-audit", "--no-fund")
-    run("npm", "install", *options, f"kinesalite@{KINESALITE}", cwd=home)
 
 
 @pytest.fixture(scope="module", params=["endpoint", "kinesalite"])

@@ -208,6 +208,22 @@ class TestRestart:
         assert restarted().client("rds").describe_db_clusters()["DBClusters"] == []
         assert create_cluster(restarted().client("rds"))["DBClusterArn"] == cluster["DBClusterArn"]
 
+    def test_tables_and_their_items_are_there_again(self, restarted):
+        key = {"stream": {"S": "a"}}
+        dynamodb = restarted().client("dynamodb")
+        dynamodb.create_table(
+            TableName="checkpoints",
+            AttributeDefinitions=[{"AttributeName": "stream", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "stream", "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        item = key | {"generation": {"N": "1"}, "shards": {"M": {"shard-0": {"S": "7"}}}}
+        dynamodb.put_item(TableName="checkpoints", Item=item)
+
+        dynamodb = restarted().client("dynamodb")
+
+        assert dynamodb.get_item(TableName="checkpoints", Key=key)["Item"] == item
+
 
 class Host:
     """Writes down what it is told."""

@@ -24,7 +24,7 @@ from dastream.aws.metrics import Log, Meter, Metrics, metric_lines, print_line
 from dastream.clients import open_client
 from dastream.decode import Decoder
 from dastream.delivery import Deliverer, Delivery
-from dastream.errors import ConfigError, KeyServiceError, ServiceError
+from dastream.errors import ConfigError, KeyServiceError, ServiceError, SinkError
 from dastream.keys import CachingUnwrap, open_unwrap, owner_of
 from dastream.record import Position, Record, RecordBatch, utc_day
 from dastream.settings import Settings
@@ -152,9 +152,14 @@ def _deliver_first(deliver: Deliverer, meter: Meter, records: Sequence[Record]) 
     if held is None:
         return _deliver_new(deliver, meter, batch)
     batch, _ = batch.split(held)
-    if batch.through != held:
+    if batch.through == held:
+        return next(deliver(batch, whole=True))
+    if deliver.is_held(batch):
         return Delivery(batch.through, records=len(batch.records))
-    return next(deliver(batch, whole=True))
+    raise SinkError(
+        "sink: a batch is held in part, and further than the invocation reaches",
+        hint="an invocation with all of it mends that; what is given up can be replayed",
+    )
 
 
 def _deliver_new(deliver: Deliverer, meter: Meter, batch: RecordBatch) -> Delivery:

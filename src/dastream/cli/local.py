@@ -49,9 +49,9 @@ Examples:
 def command(directory: Path, port: int, flavour: Flavour | None, suite: int) -> int:
     """Keep the whole system up on this machine: for development, without an AWS account.
 
-    An AWS endpoint (Kinesis, KMS, S3, RDS), a PostgreSQL whose activity stream is started, and
-    delivery in both ways, through a local Firehose and by our own consumer. Streams, keys and
-    objects are there again the next time; PostgreSQL is new each time.
+    An AWS endpoint (Kinesis, KMS, S3, DynamoDB, RDS), a PostgreSQL whose activity stream is
+    started, and delivery in both ways, through a local Firehose and by our own consumer. Streams,
+    keys and objects are there again the next time; PostgreSQL is new each time.
     SIGINT, SIGTERM and SIGHUP end it; what was delivered is then copied into --dir.
     """
     stopped = threading.Event()
@@ -99,7 +99,7 @@ def _welcome(system: LocalSystem, stream: str, directory: Path) -> str:
     program = program_name()
     return f"""\
 server           {system.server.description}, on 127.0.0.1:{system.server.port}
-AWS endpoint     {system.endpoint.url} (Kinesis, KMS, S3, RDS; no authentication)
+AWS endpoint     {system.endpoint.url} (Kinesis, KMS, S3, DynamoDB, RDS; no authentication)
 activity stream  {stream}, of the cluster {CLUSTER}
 delivered        s3://dastream/firehose (Firehose) and s3://dastream/lake (our consumer)
 

@@ -10,22 +10,35 @@ from contextlib import contextmanager
 
 import msgspec
 
-from dastream.keys import CachingUnwrap
+from dastream.cli.cells import escape
 from dastream.pipeline import Pipeline
 from dastream.sources import Source
+from dastream.watch import Watch
 
-__all__ = ["show_progress", "tell_repeatedly"]
+__all__ = ["show_progress", "tell_notice", "tell_repeatedly"]
 
 TERMINAL_SECONDS = 0.5
 LOG_SECONDS = 30.0
+WATCH_SECONDS = 5.0
 
 
 @contextmanager
-def show_progress(pipeline: Pipeline, source: Source, unwrap: CachingUnwrap) -> Iterator[None]:
-    """Tell the counters on standard error while the block runs, and once more at its end."""
-    meter = _Meter(pipeline, source, unwrap)
-    with tell_repeatedly(meter.words, meter.figures):
+def show_progress(pipeline: Pipeline, source: Source, watch: Watch) -> Iterator[None]:
+    """Tell the counters on standard error while the block runs, and once more at its end.
+
+    What `watch` finds is told when it begins, and when it is over.
+    """
+    meter = _Meter(pipeline, source, watch)
+    with _repeating(meter.look, WATCH_SECONDS), tell_repeatedly(meter.words, meter.figures):
         yield
+
+
+def tell_notice(text: str) -> None:
+    """Tell people something in a line of its own, as it happens."""
+    if sys.stderr.isatty():
+        _write(f"\r\x1b[K{escape(text)}\n")
+    else:
+        _write_json({"notice": text})
 
 
 @contextmanager
@@ -60,11 +73,26 @@ def _write(text: str) -> None:
 class _Meter:
     """Reads the counters of a run. Another thread writes them: a figure may be a batch old."""
 
-    def __init__(self, pipeline: Pipeline, source: Source, unwrap: CachingUnwrap) -> None:
+    def __init__(self, pipeline: Pipeline, source: Source, watch: Watch) -> None:
         self._pipeline = pipeline
         self._source = source
-        self._unwrap = unwrap
+        self._watch = watch
         self._started = time.monotonic()
+
+    def look(self) -> None:
+        """Tell what the watch finds, once the stream is known."""
+        counters, retention_ms = self._pipeline.counters, self._pipeline.retention_ms
+        if retention_ms is None:
+            return
+        news = self._watch.check(
+            round(time.time() * 1000),
+            lag_ms=max(self._source.lag_ms.values(), default=0),
+            retention_ms=retention_ms,
+            arrival_ms=counters.arrival_ms,
+            seen_ms=counters.seen_ms,
+        )
+        for text in news:
+            tell_notice(text)
 
     def words(self) -> str:
         """One line."""
@@ -81,6 +109,10 @@ class _Meter:
             f"{counters.dead_letters.total():,} dead letters",
             f"lag by shard {lag}" if lag else "all shards read",
         ]
+        if counters.gaps:
+            parts.append(f"{counters.gaps:,} gaps")
+        if troubles := self._watch.troubles:
+            parts.append(f"silent or late: {escape(', '.join(troubles))}")
         return " · ".join(parts)
 
     def figures(self) -> dict[str, object]:
@@ -92,11 +124,14 @@ class _Meter:
             "records": counters.records,
             "recordBytes": counters.record_bytes,
             "events": counters.events,
+            "eventsHeld": counters.events_held,
             "dropped": dict(counters.dropped),
             "deadLetters": dict(counters.dead_letters),
-            "keyHits": self._unwrap.hits,
-            "keyMisses": self._unwrap.misses,
+            "keyHits": counters.key_hits,
+            "keyMisses": counters.key_misses,
             "lagMs": dict(self._source.lag_ms),
+            "gaps": counters.gaps,
+            "troubles": self._watch.troubles,
         }
 
 

@@ -13,17 +13,17 @@ import click
 
 from dastream.checkpoint import open_checkpoints
 from dastream.cli.app import DONE, NOT_CLEAN
-from dastream.cli.progress import show_progress
+from dastream.cli.config import config_option, given_settings
+from dastream.cli.progress import show_progress, tell_notice
 from dastream.cli.signals import stop_on_signals
 from dastream.clients import open_client
-from dastream.decode import Decoder
-from dastream.delivery import Deliverer
+from dastream.delivery import DeliveryPlan
 from dastream.keys import CachingUnwrap, open_unwrap, owner_of
 from dastream.pipeline import Pipeline
 from dastream.settings import Settings, split_url
-from dastream.sinks import open_sink
 from dastream.sources import BatchLimits, open_source
-from dastream.transforms import open_transforms
+from dastream.watch import Watch
+from dastream.workers import Worker
 
 __all__ = ["command", "open_kms_unwrap"]
 
@@ -55,10 +55,18 @@ Examples:
 @click.option(
     "--state",
     metavar="URL",
-    help="sqlite:///FILE; by default one for this stream and these sinks in "
-    "~/.local/state/dastream (or below XDG_STATE_HOME).",
+    help="sqlite:///FILE or dynamodb://TABLE[?region=R]; by default a file for this stream and "
+    "these sinks in ~/.local/state/dastream (or below XDG_STATE_HOME).",
 )
 @click.option("--once", is_flag=True, help="End when every shard has been read to its tip.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="Processes that decode and deliver; the shards are spread over them.",
+)
 @click.option(
     "--transforms",
     metavar="NAMES",
@@ -81,15 +89,36 @@ Examples:
     show_default=True,
     help="Deliver a batch when its first record was read this long ago.",
 )
+@click.option(
+    "--silence-seconds-max",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    default=300.0,
+    show_default=True,
+    help="Tell of an instance, or a stream, of which nothing arrived for as long, heartbeats "
+    "included.",
+)
+@click.option(
+    "--lag-share-max",
+    type=click.FloatRange(min=0, max=1, min_open=True),
+    metavar="SHARE",
+    default=0.5,
+    show_default=True,
+    help="Tell when the run is further behind than this share of the stream's retention.",
+)
+@config_option
 def command(
     source_url: str,
     sink_urls: tuple[str, ...],
     state: str | None,
     once: bool,
+    workers: int,
     transforms: str | None,
     resource_id: str | None,
     flush_bytes_max: int,
     flush_age_seconds_max: float,
+    silence_seconds_max: float,
+    lag_share_max: float,
 ) -> int:
     """Read a stream, decode it, and deliver each event once into a lake.
 
@@ -97,31 +126,38 @@ def command(
     decoded is kept as it is under dead-letter/ in the lake, and the exit code is then 3. SIGINT
     and SIGTERM deliver what has been read and end the run as if it were done.
     """
-    settings = Settings.from_environment(os.environ, transforms=transforms, resource_id=resource_id)
+    given = {"transforms": transforms, "resource_id": resource_id}
+    settings = Settings.from_environment(os.environ, **given_settings() | given)
     limits = BatchLimits(flush_bytes_max, flush_age_seconds_max)
     with ExitStack() as parts:
         source = parts.enter_context(closing(open_source(source_url, once=once, limits=limits)))
         owner = owner_of(source.stream, settings.resource_id)
-        sinks = [parts.enter_context(closing(open_sink(url))) for url in sink_urls]
+        plan = DeliveryPlan(settings, sink_urls, owner, _region(source_url))
+        deliver = parts.enter_context(closing(plan.open()))
         checkpoints = open_checkpoints(state or _default_state(source.stream, sink_urls))
         parts.enter_context(closing(checkpoints))
-        unwrap = open_kms_unwrap(settings, source_url)
-        deliver = Deliverer(
-            Decoder.from_settings(settings, unwrap),
-            open_transforms(settings.transforms),
-            sinks,
-            resource_id=owner,
+        processes = [
+            parts.enter_context(closing(Worker(plan.open)))
+            for _ in range(workers if workers > 1 else 0)
+        ]
+        pipeline = Pipeline(source, deliver, checkpoints, workers=processes, tell=tell_notice)
+        watch = Watch(
+            silence_ms_max=silence_seconds_max * 1000,
+            lag_share_max=lag_share_max,
+            delivery_ms=flush_age_seconds_max * 1000,
         )
-        pipeline = Pipeline(source, deliver, checkpoints)
-        with stop_on_signals(pipeline.stop), show_progress(pipeline, source, unwrap):
+        with stop_on_signals(pipeline.stop), show_progress(pipeline, source, watch):
             counters = pipeline.run()
     return NOT_CLEAN if counters.dead_letters else DONE
 
 
 def open_kms_unwrap(settings: Settings, source_url: str) -> CachingUnwrap:
     """Unwrap through KMS in the region of the source."""
-    region = parse_qs(split_url(source_url).query).get("region", [None])[-1]
-    return open_unwrap(settings, open_client("kms", region=region))
+    return open_unwrap(settings, open_client("kms", region=_region(source_url)))
+
+
+def _region(source_url: str) -> str | None:
+    return parse_qs(split_url(source_url).query).get("region", [None])[-1]
 
 
 def _default_state(stream: str, sink_urls: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from datetime import UTC, datetime, tzinfo
 from urllib.parse import parse_qsl, urlencode
@@ -28,6 +28,7 @@ from dastream.event import Event
 from dastream.keys import STREAM_PREFIX, owner_of
 from dastream.keys import resource_id as stream_owner
 from dastream.lake.times import parse_time
+from dastream.notice import Notice
 from dastream.pipeline import Counters, Pipeline
 from dastream.record import BatchName, DeadLetter, EventBatch
 from dastream.settings import Settings, split_url
@@ -167,11 +168,20 @@ class ViewSink:
         self._limit = limit
         self._on_limit = on_limit
 
+    def names(self, resource_id: str, day: str) -> Iterable[BatchName]:
+        """Nothing is held."""
+        del resource_id, day
+        return ()
+
     def extent(self, name: BatchName) -> None:
         """Nothing is held."""
         del name
 
-    def deliver(self, batch: EventBatch) -> None:
+    def notify(self, resource_id: str, notice: Notice) -> None:
+        """What has expired or was made anew is no matter to who looks at what comes."""
+        del resource_id, notice
+
+    def deliver(self, batch: EventBatch) -> bool:
         """Show a batch, at once also to a reader at the other end of a pipe."""
         left = None if self._limit is None else self._limit - self.shown
         for event in batch.events[:left]:
@@ -182,6 +192,7 @@ class ViewSink:
             click.secho(_dead_letter(letter), fg="red", err=True)
         if self.shown == self._limit:
             self._on_limit()
+        return True
 
     def close(self) -> None:
         """Nothing is open."""

@@ -62,7 +62,7 @@ def run_demo(
     sent = Sent()
     with LocalSystem(flavour=flavour, suite=suite) as system:
         tell("server", system.server.description)
-        tell("AWS endpoint", f"{system.endpoint.url} (Kinesis, KMS, S3, RDS)")
+        tell("AWS endpoint", f"{system.endpoint.url} (Kinesis, KMS, S3, DynamoDB, RDS)")
         tell("activity stream", system.start_activity_stream().stream or "")
         run_script(system.server, sent)
         tell("scripted session", f"{len(sent.statements)} statements")

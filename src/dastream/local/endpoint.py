@@ -1,4 +1,4 @@
-"""The embedded AWS peer: Kinesis, KMS, S3 and RDS on a loopback port, in this process.
+"""The embedded AWS peer: Kinesis, KMS, S3, DynamoDB and RDS on a loopback port, in this process.
 
 Kinesis is our own (`kinesis`); the others are moto's, mended where they would mislead
 (`moto_mends`), with the activity streams that moto does not have (`activity_streams`). There is
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Endpoint"]
 
-_SERVICES = frozenset({"kinesis", "kms", "rds", "s3"})
+_SERVICES = frozenset({"dynamodb", "kinesis", "kms", "rds", "s3"})
 _READING_METHODS = frozenset({"GET", "HEAD"})
 _CREDENTIAL = "dastream-local"  # moto checks no signature, but clients insist on having a key
 

@@ -1,9 +1,9 @@
-"""What moto's KMS, S3 and RDS hold, kept in a file and read back.
+"""What moto's KMS, S3, DynamoDB and RDS hold, kept in a file and read back.
 
 moto's request recorder cannot do this: replayed, its requests make other keys and other ids, and
 all of them run again at every start. So the models themselves are written down, pickled, after
-each request that changed them and before it is answered: KMS and RDS whole (a few kilobytes), S3
-object by object. Multipart uploads that are under way are not kept.
+each request that changed them and before it is answered: S3 object by object, the others whole (a
+few kilobytes). Multipart uploads that are under way are not kept.
 
 A pickle can do anything when it is read, so the file is as trusted as the keys that it holds.
 """

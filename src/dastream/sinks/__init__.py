@@ -6,12 +6,14 @@ between batches: that a batch is there is told by the object that holds it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Protocol
 
 from dastream.errors import ConfigError
-from dastream.record import BatchName, EventBatch
+from dastream.notice import Notice
+from dastream.record import BatchName, EventBatch, Extent
 from dastream.settings import split_url
 
 __all__ = ["Sink", "open_sink"]
@@ -22,21 +24,36 @@ _BUILT_IN = {"file": "dastream.sinks.lake", "s3": "dastream.sinks.lake"}
 
 
 class Sink(Protocol):
-    """The contract of every sink. Both methods raise SinkError when the outside fails."""
+    """The contract of every sink. All methods raise SinkError when the outside fails.
 
-    def extent(self, name: BatchName) -> str | None:
-        """The `through` of the batch that is already held under a name, None for nothing.
+    What a sink holds is the truth, and a checkpoint only says where to look: a run begins where
+    the batches end that its sinks hold. So a sink can tell them.
+    """
 
-        Asked before a shard's first batch after a start. A crash may have come between delivery
-        and checkpoint; the batch is then formed anew with exactly this extent.
+    def names(self, resource_id: str, day: str) -> Iterable[BatchName]:
+        """The batches of a day of which anything is held, in any order.
+
+        Asked at the start of a run for the days that the stream may still have records of.
         """
         ...
 
-    def deliver(self, batch: EventBatch) -> None:
-        """Make a batch durable before returning; do nothing if it is there already.
+    def extent(self, name: BatchName) -> Extent | None:
+        """How much is held of the batch of that name, None for nothing.
+
+        Of a batch that is not whole, `through` is what it was to be: it is formed anew with
+        exactly this extent, and delivered again.
+        """
+        ...
+
+    def deliver(self, batch: EventBatch) -> bool:
+        """Make a batch durable before returning; False, and nothing done, if it is there already.
 
         Raises SinkError if something other than this batch is held under its name.
         """
+        ...
+
+    def notify(self, resource_id: str, notice: Notice) -> None:
+        """Make a notice durable before returning; do nothing if it is there already."""
         ...
 
     def close(self) -> None:

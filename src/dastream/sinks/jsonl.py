@@ -7,15 +7,27 @@ are enough to read it. Same batch, same bytes: the header has no time stamp.
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import msgspec
+
+try:
+    from zlib_ng import zlib_ng as zlib  # an extra
+except ModuleNotFoundError:
+    import zlib  # type: ignore[no-redef]
 
 __all__ = ["RECEIPT_BYTES_MAX", "Receipt", "pack", "receipt"]
 
 RECEIPT_BYTES_MAX = 16 * 1024
 """No receipt is longer; a sink counts drops by a handful of names."""
+
+LEVEL = 3 if zlib.__name__.startswith("zlib_ng") else 4
+"""Of either library the level that takes half of what zlib's usual level does, or less, for a
+tenth more bytes (docs/running.md)."""
+
+LINES_AT_ONCE = 256
+"""Lines that are in memory as text: a batch of entries is there once already."""
 
 _HEADER = bytes([0x1F, 0x8B, 8, 0x10, 0, 0, 0, 0, 0, 255])
 """Magic, deflate, FCOMMENT, no time, no hints, unknown system."""
@@ -35,12 +47,23 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 def pack(lines: Iterable[bytes], receipt: Receipt) -> bytes:
     """Lines without their line feeds, as one gzip member with its receipt."""
-    comment = msgspec.json.encode(receipt)
-    text = b"".join(line + b"\n" for line in lines)
-    deflate = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
-    body = deflate.compress(text) + deflate.flush()
-    trailer = zlib.crc32(text).to_bytes(4, "little") + (len(text) % 2**32).to_bytes(4, "little")
-    return b"".join((_HEADER, comment, b"\0", body, trailer))
+    deflate = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    parts = [_HEADER, msgspec.json.encode(receipt), b"\0"]
+    checksum = size = 0
+    for text in _texts(lines):
+        parts.append(deflate.compress(text))
+        checksum = zlib.crc32(text, checksum)
+        size += len(text)
+    trailer = checksum.to_bytes(4, "little") + (size % 2**32).to_bytes(4, "little")
+    return b"".join((*parts, deflate.flush(), trailer))
+
+
+def _texts(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Some lines at a time, each ended by a line feed."""
+    rest = iter(lines)
+    while some := list(islice(rest, LINES_AT_ONCE)):
+        some.append(b"")
+        yield b"\n".join(some)
 
 
 def receipt(start_of_object: bytes) -> Receipt | None:

@@ -1,23 +1,29 @@
-"""The lake as a sink: for each batch one object of events and one of dead letters.
+"""The lake as a sink: for each batch an object of events, and one of dead letters if it has any.
 
-The first writer of a batch wins, and a second delivery finds it. Dead letters are written first,
-and either object may be the only one: the first of the two fixes how far the batch goes.
+The first writer of a batch wins, and a second delivery finds it. The object of events is written
+first, also if no event is left to be in it: so no two consumers, one of which does not know yet
+that it was replaced, can deliver one record under two names; and the objects of a shard follow
+one another without a hole.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from urllib.parse import parse_qs
 
 from dastream import dead_letter, line
 from dastream.errors import ConfigError, ServiceError, SinkError
-from dastream.record import BatchName, EventBatch
+from dastream.notice import Notice, write
+from dastream.record import BatchName, EventBatch, Extent
 from dastream.settings import split_url
 from dastream.sinks import jsonl
 from dastream.storage import Storage, open_storage
 
 __all__ = ["LakeSink", "open"]
 
-_KINDS = ("dead-letter", "events")
+_EVENTS, _DEAD_LETTERS = "events", "dead-letter"
+_NAME = re.compile(r"(?P<shard>.+)-(?P<start>after-\d+)\.jsonl\.gz", re.ASCII)
 
 
 def open(url: str) -> LakeSink:
@@ -35,16 +41,23 @@ class LakeSink:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    def extent(self, name: BatchName) -> str | None:
-        """Read from the receipt of whichever object of the batch is there."""
-        for kind in _KINDS:
-            receipt = self._receipt(_key(kind, name))
-            if receipt is not None:
-                return receipt.through
-        return None
+    def names(self, resource_id: str, day: str) -> Iterator[BatchName]:
+        """Listed, object by object."""
+        folder = f"{_folder(_EVENTS, resource_id, day)}/"
+        for key in self._keys(folder):
+            if name := _NAME.fullmatch(key.removeprefix(folder)):
+                yield BatchName(resource_id, day, name["shard"], name["start"])
 
-    def deliver(self, batch: EventBatch) -> None:
-        """Put both objects if they are absent, and make sure that what is there is this batch."""
+    def extent(self, name: BatchName) -> Extent | None:
+        """Read from the receipt of the events, which tells if there should be dead letters."""
+        receipt = self._receipt(_key(_EVENTS, name))
+        if receipt is None:
+            return None
+        lacks_letters = receipt.dead_letters and not self._receipt(_key(_DEAD_LETTERS, name))
+        return Extent(receipt.through, is_whole=not lacks_letters)
+
+    def deliver(self, batch: EventBatch) -> bool:
+        """Put what is absent, and make sure that what is there is this batch."""
         receipt = jsonl.Receipt(
             start=batch.name.start,
             through=batch.through,
@@ -54,22 +67,24 @@ class LakeSink:
             dropped=dict(batch.dropped),
             dead_letters=len(batch.dead_letters),
         )
+        data = jsonl.pack(line.write_all(batch.events), receipt)
+        is_new = self._put(_key(_EVENTS, batch.name), data, receipt)
         if batch.dead_letters:
             data = jsonl.pack(map(dead_letter.write, batch.dead_letters), receipt)
-            self._put(_key("dead-letter", batch.name), data, receipt)
-        if batch.events:
-            data = jsonl.pack(line.write_all(batch.events), receipt)
-            self._put(_key("events", batch.name), data, receipt)
+            is_new |= self._put(_key(_DEAD_LETTERS, batch.name), data, receipt)
+        return is_new
+
+    def notify(self, resource_id: str, notice: Notice) -> None:
+        """Put it beside the events, where no reader of events looks."""
+        key = f"_dastream/notices/cluster={resource_id}/{notice.name}.json"
+        self._put_if_absent(key, write(notice))
 
     def close(self) -> None:
         """Nothing is open between batches."""
 
-    def _put(self, key: str, data: bytes, receipt: jsonl.Receipt) -> None:
-        try:
-            if self._storage.put_if_absent(key, data):
-                return
-        except ServiceError as error:
-            raise SinkError(str(error), hint=error.hint) from error
+    def _put(self, key: str, data: bytes, receipt: jsonl.Receipt) -> bool:
+        if self._put_if_absent(key, data):
+            return True
         held = self._receipt(key)
         if held is None or (held.through, held.digest) != (receipt.through, receipt.digest):
             raise SinkError(
@@ -77,6 +92,20 @@ class LakeSink:
                 hint="the stream was recreated, or another consumer writes here: "
                 "deliver to another place",
             )
+        return False
+
+    def _put_if_absent(self, key: str, data: bytes) -> bool:
+        try:
+            return self._storage.put_if_absent(key, data)
+        except ServiceError as error:
+            raise SinkError(str(error), hint=error.hint) from error
+
+    def _keys(self, prefix: str) -> Iterator[str]:
+        try:
+            for item in self._storage.list(prefix):
+                yield item.key
+        except ServiceError as error:
+            raise SinkError(str(error), hint=error.hint) from error
 
     def _receipt(self, key: str) -> jsonl.Receipt | None:
         try:
@@ -91,5 +120,10 @@ class LakeSink:
         return receipt
 
 
+def _folder(kind: str, resource_id: str, day: str) -> str:
+    return f"{kind}/cluster={resource_id}/day={day}"
+
+
 def _key(kind: str, name: BatchName) -> str:
-    return f"{kind}/cluster={name.resource_id}/day={name.day}/{name.shard}-{name.start}.jsonl.gz"
+    folder = _folder(kind, name.resource_id, name.day)
+    return f"{folder}/{name.shard}-{name.start}.jsonl.gz"

@@ -9,18 +9,39 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from dastream.errors import ConfigError
 from dastream.record import RecordBatch
 from dastream.settings import split_url
 from dastream.sources.batcher import BatchLimits
 
-__all__ = ["BatchLimits", "Source", "open_source"]
+__all__ = ["BatchLimits", "Source", "StreamDescription", "open_source"]
 
 ENTRY_POINTS = "dastream.sources"
 
 _BUILT_IN = {"kinesis": "dastream.sources.kinesis"}
+
+
+class StreamDescription(NamedTuple):
+    """What a source tells of its stream before it reads. Times are milliseconds since 1970.
+
+    All times are of the stream's own clock. `created_ms` is the stream's creation, which tells it
+    from others of its name, `now_ms` the time of the answer, `retention_ms` for how long a record
+    is kept. `start_ms` is the time from which on records are asked for: 0 for all, None for from
+    now on. `shards` has the sequence number that each shard began with.
+    """
+
+    created_ms: int
+    now_ms: int
+    retention_ms: int
+    start_ms: int | None
+    shards: Mapping[str, str]
+
+    @property
+    def horizon_ms(self) -> int:
+        """The time before which no record that is in the stream arrived."""
+        return max(self.created_ms, self.now_ms - self.retention_ms)
 
 
 class Source(Protocol):
@@ -34,11 +55,17 @@ class Source(Protocol):
         """How far behind the tip of its shard the last read of each shard was."""
         ...
 
-    def batches(self, progress: Mapping[str, str]) -> Iterator[RecordBatch]:
+    def describe(self) -> StreamDescription:
+        """Ask for the stream. Raises SourceError."""
+        ...
+
+    def batches(self, progress: Mapping[str, str], start_ms: int = 0) -> Iterator[RecordBatch]:
         """Batches of each shard, strictly one after another from its `progress` on.
 
-        Ends when it was told to stop, or, for a source that reads once, at the tip of every
-        shard. What has been read by then is yielded before. Raises SourceError.
+        A shard without progress gives what arrived from `start_ms` on, and a gap if some of that
+        may have expired. Ends when it was told to
+        stop, or, for a source that reads once, at the tip of every shard. What has been read by
+        then is yielded before. Raises SourceError.
         """
         ...
 

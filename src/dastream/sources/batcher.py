@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from dastream.record import SHARD_END, Record, RecordBatch, utc_day
+from dastream.record import DAY_MS, SHARD_END, Gap, Record, RecordBatch
 
 __all__ = ["BatchLimits", "Batcher"]
 
@@ -26,7 +26,7 @@ class Batcher:
         self,
         stream: str,
         shard: str,
-        after: str | None,
+        after: str,
         limits: BatchLimits,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -37,13 +37,15 @@ class Batcher:
         self._clock = clock
         self._full: list[RecordBatch] = []
         self._records: list[Record] = []
+        self._gap: Gap | None = None
         self._bytes = 0
         self._since = 0.0
 
-    def add(self, record: Record) -> None:
-        """Take the shard's next record."""
-        if self._records and _day(record) != _day(self._records[0]):
+    def add(self, record: Record, gap: Gap | None = None) -> None:
+        """Take the shard's next record, and what may be missing before it."""
+        if self._records and (gap or _day(record) != _day(self._records[0])):
             self._cut()
+        self._gap = self._gap or gap
         if not self._records:
             self._since = self._clock()
         self._records.append(record)
@@ -58,24 +60,28 @@ class Batcher:
         while self._full:
             yield self._full.pop(0)
 
-    def rest(self, *, is_ended: bool = False) -> Iterator[RecordBatch]:
-        """All that is left, due or not; the end of the shard as a batch without records."""
+    def rest(self) -> Iterator[RecordBatch]:
+        """All that is left, due or not."""
         if self._records:
             self._cut()
         yield from self.ready()
-        if is_ended:
-            yield RecordBatch(self._stream, self._shard, self._after, SHARD_END, ())
+
+    def end(self, gap: Gap | None = None) -> Iterator[RecordBatch]:
+        """All that is left, and the end of the shard as a batch without records."""
+        yield from self.rest()
+        yield RecordBatch(self._stream, self._shard, self._after, SHARD_END, (), gap)
 
     def _cut(self) -> None:
         through = _sequence(self._records[-1])
         records = tuple(self._records)
-        self._full.append(RecordBatch(self._stream, self._shard, self._after, through, records))
-        self._after, self._records, self._bytes = through, [], 0
+        batch = RecordBatch(self._stream, self._shard, self._after, through, records, self._gap)
+        self._full.append(batch)
+        self._after, self._records, self._bytes, self._gap = through, [], 0, None
 
 
-def _day(record: Record) -> str:
+def _day(record: Record) -> int:
     assert record.arrival_ms is not None, "a stream's record has an arrival time"
-    return utc_day(record.arrival_ms)
+    return record.arrival_ms // DAY_MS
 
 
 def _sequence(record: Record) -> str:

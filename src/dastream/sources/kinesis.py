@@ -6,24 +6,24 @@ Source of limits and answers: Kinesis API reference (ListShards, GetShardIterato
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
 from dastream.clients import open_client
 from dastream.errors import ConfigError, SourceError
-from dastream.record import SHARD_END, RecordBatch
+from dastream.record import SHARD_END, Gap, RecordBatch
 from dastream.settings import split_url
+from dastream.sources import StreamDescription
 from dastream.sources.batcher import Batcher, BatchLimits
-from dastream.sources.shard import AFTER_SEQUENCE_NUMBER, ShardReader, StartAt
-from dastream.sources.shard_list import ListedShard, check_progress, list_shards
+from dastream.sources.shard import TRIM_HORIZON, ShardReader, StartAt
+from dastream.sources.shard_list import ListedShard, list_shards, open_at_horizon, summarize
 
 __all__ = ["KinesisSource", "open"]
 
 _OPTIONS = frozenset({"region", "start"})
-_TRIM_HORIZON: StartAt = {"ShardIteratorType": "TRIM_HORIZON"}
-_LATEST: StartAt = {"ShardIteratorType": "LATEST"}
+DAY_MS = 86_400_000
 
 
 def open(url: str, *, once: bool = False, limits: BatchLimits | None = None) -> KinesisSource:
@@ -39,12 +39,12 @@ def open(url: str, *, once: bool = False, limits: BatchLimits | None = None) -> 
             hint="write kinesis://aws-rds-das-cluster-…, with ?region= or ?start= if need be",
         )
     client = open_client("kinesis", region=options.get("region"))
-    start = _start(options.get("start", "trim_horizon"))
-    return KinesisSource(client, parts.netloc, start=start, once=once, limits=limits)
+    start_ms = _start_ms(options.get("start", "trim_horizon"))
+    return KinesisSource(client, parts.netloc, start_ms=start_ms, once=once, limits=limits)
 
 
-def _start(text: str) -> StartAt:
-    named = {"trim_horizon": _TRIM_HORIZON, "latest": _LATEST}
+def _start_ms(text: str) -> int | None:
+    named = {"trim_horizon": 0, "latest": None}
     if text in named:
         return named[text]
     try:
@@ -55,24 +55,17 @@ def _start(text: str) -> StartAt:
             hint="write a time as 2026-01-31T23:59:00Z",
         ) from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": moment}
-
-
-def _closed(shards: Mapping[str, ListedShard]) -> list[str]:
-    """The shards that LATEST passes over whole: what they hold came before it.
-
-    Every shard that is left has no parents to wait for. A timestamp in the place of LATEST would
-    need a clock that never goes before that of Kinesis, which refuses a time that is to come.
-    """
-    return [shard.id for shard in shards.values() if shard.is_closed]
+    return max(0, round(moment.timestamp() * 1000))
 
 
 class KinesisSource:
     """Reads every shard in turn from one thread.
 
+    `start_ms` is the time from which on records are asked for: 0 for all, None for from now on.
     `once` ends at the tip of all shards, and at the end of those that are closed. `poll_seconds`
     lie between two reads of a shard: at 0.25 s there are four of the five a second that a shard
-    allows, and one is left for Firehose.
+    allows, and one is left for Firehose. `clock` tells seconds that never go back, and `sleep`
+    lets them pass.
     """
 
     def __init__(
@@ -80,45 +73,57 @@ class KinesisSource:
         client: Any,
         stream: str,
         *,
-        start: StartAt | None = None,
+        start_ms: int | None = 0,
         once: bool = False,
         limits: BatchLimits | None = None,
         poll_seconds: float = 0.25,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.stream = stream
         self._client = client
-        self._start = start or _TRIM_HORIZON
+        self._start_ms = start_ms
         self._once = once
         self._limits = limits or BatchLimits()
         self._poll_seconds = poll_seconds
+        self._clock = clock
+        self._sleep = sleep
         self._is_stopped = False
+        self._retention_ms = DAY_MS  # the least that Kinesis keeps, until it has told
+        self._horizon_ms = 0
         self._readers: dict[str, ShardReader] = {}
 
     @property
     def lag_ms(self) -> Mapping[str, int]:
         # A copy: whoever asks is another thread, and shards come and go meanwhile.
-        return {shard: reader.lag_ms for shard, reader in self._readers.copy().items()}
+        now = self._clock()
+        return {shard: reader.lag_at(now) for shard, reader in self._readers.copy().items()}
 
-    def batches(self, progress: Mapping[str, str]) -> Iterator[RecordBatch]:
-        """Rounds over the open shards, until told to stop or, for `once`, at the tips.
-
-        Raises SourceError also if the progress is that of an earlier stream of the same name.
-        """
+    def describe(self) -> StreamDescription:
+        """Raises SourceError."""
+        created_ms, retention_ms, now_ms = summarize(self._client, self.stream)
         shards = list_shards(self._client, self.stream)
-        check_progress(shards, progress)
+        described = StreamDescription(
+            created_ms,
+            now_ms,
+            retention_ms,
+            self._start_ms,
+            {shard.id: shard.first for shard in shards.values()},
+        )
+        self._retention_ms, self._horizon_ms = retention_ms, described.horizon_ms
+        return described
+
+    def batches(self, progress: Mapping[str, str], start_ms: int = 0) -> Iterator[RecordBatch]:
+        """Rounds over the open shards, until told to stop or, for `once`, at the tips."""
+        shards = list_shards(self._client, self.stream)
+        yield from self._expired(shards, progress)
+        if start_ms < self._horizon_ms:
+            progress = self._worn(shards) | dict(progress)
         finished = {shard for shard, through in progress.items() if through == SHARD_END}
-        # Later on, a shard without progress has records that nobody has seen: LATEST would skip
-        # them. It is new, or there was nothing in it when the last run ended.
-        later = _TRIM_HORIZON if self._start == _LATEST else self._start
-        start = later if progress else self._start
-        passed = _closed(shards) if start == _LATEST else []
-        finished.update(passed)
-        self._open_readers(shards, progress, finished, start)
-        for shard in passed:
-            yield RecordBatch(self.stream, shard, None, SHARD_END, ())
+        self._open_readers(shards, progress, finished, start_ms)
         failure: SourceError | None = None
         try:
-            yield from self._rounds(progress, finished, later)
+            yield from self._rounds(progress, finished, start_ms)
         except SourceError as error:
             failure = error
         # Also after a failure: an activity stream that was stopped is deleted, and then what has
@@ -128,8 +133,25 @@ class KinesisSource:
         if failure is not None:
             raise failure
 
+    def _expired(
+        self, shards: Mapping[str, ListedShard], progress: Mapping[str, str]
+    ) -> Iterator[RecordBatch]:
+        """The ends of the shards that went with all their records before they were read."""
+        for shard, through in progress.items():
+            if shard not in shards and through != SHARD_END:
+                gap = Gap(shard, through, SHARD_END)
+                yield RecordBatch(self.stream, shard, through, SHARD_END, (), gap)
+
+    def _worn(self, shards: Mapping[str, ListedShard]) -> dict[str, str]:
+        """The beginnings of the shards whose first records may have expired since the start.
+
+        As progress they make what is missing a gap.
+        """
+        worn = open_at_horizon(self._client, self.stream)
+        return {shard.id: shard.first for shard in shards.values() if shard.id in worn}
+
     def _rounds(
-        self, progress: Mapping[str, str], finished: set[str], later: StartAt
+        self, progress: Mapping[str, str], finished: set[str], start_ms: int
     ) -> Iterator[RecordBatch]:
         while self._readers and not self._is_stopped:
             self._read_due()
@@ -137,11 +159,12 @@ class KinesisSource:
                 yield from reader.batcher.ready()
             ended = [shard for shard, reader in self._readers.items() if reader.is_ended]
             for shard in ended:
-                yield from self._readers.pop(shard).batcher.rest(is_ended=True)
+                reader = self._readers.pop(shard)
+                yield from reader.batcher.end(reader.gap_at_end)
             if ended:
                 finished.update(ended)
                 shards = list_shards(self._client, self.stream)
-                self._open_readers(shards, progress, finished, later)
+                self._open_readers(shards, progress, finished, start_ms)
             elif self._once and all(r.has_reached_tip for r in self._readers.values()):
                 return
 
@@ -153,31 +176,43 @@ class KinesisSource:
 
     def _read_due(self) -> None:
         """Read the shards whose time has come, or wait for the first of them, but not long."""
-        now = time.monotonic()
+        now = self._clock()
         due = [reader for reader in self._readers.values() if reader.due <= now]
         for reader in due:
             reader.read()
         if not due:
             first = min(reader.due for reader in self._readers.values())
-            time.sleep(min(first - now, self._poll_seconds))
+            self._sleep(min(first - now, self._poll_seconds))
 
     def _open_readers(
         self,
         shards: Mapping[str, ListedShard],
         progress: Mapping[str, str],
         finished: set[str],
-        start: StartAt,
+        start_ms: int,
     ) -> None:
         """Open every shard that is not open or finished, and whose parents are finished."""
         for shard in shards.values():
             is_known = shard.id in self._readers or shard.id in finished
             if not is_known and not (shard.parents & shards.keys()) - finished:
-                self._readers[shard.id] = self._open_reader(shard, progress.get(shard.id), start)
+                after = progress.get(shard.id)
+                self._readers[shard.id] = self._open_reader(shard, after, start_ms)
 
-    def _open_reader(self, shard: ListedShard, after: str | None, start: StartAt) -> ShardReader:
-        batcher = Batcher(self.stream, shard.id, after, self._limits)
-        if after is not None:
-            start = {"ShardIteratorType": AFTER_SEQUENCE_NUMBER, "StartingSequenceNumber": after}
+    def _open_reader(self, shard: ListedShard, after: str | None, start_ms: int) -> ShardReader:
         return ShardReader(
-            self._client, self.stream, shard, start, batcher, poll_seconds=self._poll_seconds
+            self._client,
+            self.stream,
+            shard,
+            Batcher(self.stream, shard.id, after or shard.first, self._limits, self._clock),
+            after=after,
+            start=self._start_at(start_ms),
+            retention_ms=self._retention_ms,
+            poll_seconds=self._poll_seconds,
+            clock=self._clock,
         )
+
+    def _start_at(self, start_ms: int) -> StartAt:
+        if start_ms <= self._horizon_ms:
+            return TRIM_HORIZON
+        moment = datetime.fromtimestamp(start_ms / 1000, UTC)
+        return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": moment}

@@ -1,25 +1,29 @@
-"""Reading one shard of a Kinesis stream, page by page."""
+"""Reading one shard of a Kinesis stream, page by page, and proving that nothing is left out."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dastream.clients import CallError, call
 from dastream.errors import SourceError
-from dastream.record import Position, Record
+from dastream.record import SHARD_END, Gap, Position, Record, is_reached
 from dastream.sources.batcher import Batcher
-from dastream.sources.shard_list import ListedShard, recreated_error, source_error
+from dastream.sources.shard_list import ListedShard, source_error
 
-__all__ = ["AFTER_SEQUENCE_NUMBER", "ShardReader", "StartAt"]
+__all__ = ["TRIM_HORIZON", "ShardReader", "StartAt"]
 
 StartAt = Mapping[str, Any]
 """The arguments of GetShardIterator that say where to begin."""
 
-AFTER_SEQUENCE_NUMBER = "AFTER_SEQUENCE_NUMBER"
+TRIM_HORIZON: StartAt = {"ShardIteratorType": "TRIM_HORIZON"}
+
+_AT = "AT_SEQUENCE_NUMBER"
+
+ITERATOR_AGE_MS_MAX = 300_000
+"""An iterator that is older has expired (Kinesis API reference, GetShardIterator)."""
 
 THROTTLES_MAX = 10
 """Reads of a shard that are throttled, one after another, before a run stops."""
@@ -42,12 +46,16 @@ _PASSING = frozenset(
 
 
 class ShardReader:
-    """Hands the records of one shard to its batcher.
+    """Hands the records of one shard to its batcher: those after `after`, if that is a record.
 
-    `lag_ms` is how far the last page was behind the tip, `has_reached_tip` whether one ever was
-    at it, `is_ended` whether the shard is closed and read to its end. `due` is the time on the
-    monotonic clock, in seconds, before which it is not to be read again: `poll_seconds` after
-    the last read, and longer each time that the service asks for patience.
+    Kinesis keeps silent where records expired before they were read. So reading goes on at the
+    last record that was read or committed, not after it: if it comes again, nothing is missing;
+    if a later one comes instead, there is a gap. No record is given twice.
+
+    `has_reached_tip` is whether a page ever was at the tip, `is_ended` whether the shard is closed
+    and read to its end; `gap_at_end` is what may be missing before that. `due` is the time on
+    `clock`, in seconds, before which it is not to be read again: `poll_seconds` after the last
+    read, and longer each time that the service asks for patience.
     """
 
     def __init__(
@@ -55,39 +63,55 @@ class ShardReader:
         client: Any,
         stream: str,
         shard: ListedShard,
-        start: StartAt,
         batcher: Batcher,
         *,
+        after: str | None,
+        start: StartAt,
+        retention_ms: int,
         poll_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.batcher = batcher
-        self.lag_ms = 0
         self.has_reached_tip = False
         self.is_ended = False
-        self.due = 0.0
+        self.gap_at_end: Gap | None = None
+        self.due = clock()
         self._client = client
         self._stream = stream
         self._shard = shard
+        self._after = after
+        self._after_arrival_ms: int | None = None
+        self._start = start
+        self._retention_ms = retention_ms
         self._poll_seconds = poll_seconds
+        self._clock = clock
         self._throttles = 0
-        self._start = _lasting(start)
-        self._iterator: str | None = self._new_iterator(start)
+        self._lag_ms = 0
+        self._is_joined = False
+        self._iterator: str | None = self._new_iterator()
+
+    def lag_at(self, now: float) -> int:
+        """How far the last page was behind the tip, and for how long the next is overdue."""
+        return self._lag_ms + max(0, int(now - self.due)) * 1000
 
     def read(self) -> None:
         """Read one page. Raises SourceError, also if it was throttled too often in a row."""
-        self.due = time.monotonic() + self._poll_seconds
+        self.due = self._clock() + self._poll_seconds
         page = self._page()
         if page is None:
             return
         self._throttles = 0
         for item in page["Records"]:
-            self.batcher.add(self._record(item))
-        self.lag_ms = page.get("MillisBehindLatest") or 0
+            self._add(self._record(item))
+        self._lag_ms = page.get("MillisBehindLatest") or 0
         # A closed shard may say that it is at its tip before it says that it has ended. Its
         # children wait for the end, so for a closed shard only that counts.
-        self.has_reached_tip |= self.lag_ms == 0 and not self._shard.is_closed
+        self.has_reached_tip |= self._lag_ms == 0 and not self._shard.is_closed
         self._iterator = page.get("NextShardIterator")
-        self.is_ended = self._iterator is None
+        if self._iterator is None:
+            self._end()
+        elif self._after and self._lag_ms > self._retention_ms - 2 * ITERATOR_AGE_MS_MAX:
+            self._hold_on(is_empty=not page["Records"])
 
     def _page(self) -> Mapping[str, Any] | None:
         """The next page, None where the service asks for patience or for a new iterator."""
@@ -97,7 +121,7 @@ class ShardReader:
             )
         except CallError as error:
             if error.code == "ExpiredIteratorException":
-                self._iterator = self._new_iterator(self._start)
+                self._iterator = self._new_iterator()
             elif error.code in _PASSING:
                 self._back_off(error)
             else:
@@ -115,18 +139,52 @@ class ShardReader:
             )
         longest = min(self._poll_seconds * 2**self._throttles, THROTTLE_WAIT_SECONDS_MAX)
         wait_seconds = random.uniform(longest / 2, longest)  # noqa: S311 - spreads readers only
-        self.due = time.monotonic() + wait_seconds
+        self.due = self._clock() + wait_seconds
 
     def _record(self, item: Mapping[str, Any]) -> Record:
-        sequence = item["SequenceNumber"]
-        self._start = {
-            "ShardIteratorType": AFTER_SEQUENCE_NUMBER,
-            "StartingSequenceNumber": sequence,
-        }
+        position = Position(self._stream, self._shard.id, item["SequenceNumber"])
         arrival_ms = round(item["ApproximateArrivalTimestamp"].timestamp() * 1000)
-        return Record(item["Data"], Position(self._stream, self._shard.id, sequence), arrival_ms)
+        return Record(item["Data"], position, arrival_ms)
 
-    def _new_iterator(self, start: StartAt) -> str:
+    def _add(self, record: Record) -> None:
+        assert record.position is not None, "it was just given one"
+        sequence, gap = record.position.sequence, None
+        if self._after is not None:
+            if is_reached(sequence, by=self._after):
+                self._is_joined |= sequence == self._after
+                return
+            if not self._is_joined:
+                gap = self._gap(sequence, record.arrival_ms)
+        self._is_joined = True
+        self._after, self._after_arrival_ms = sequence, record.arrival_ms
+        self.batcher.add(record, gap)
+
+    def _end(self) -> None:
+        self.is_ended = True
+        if self._after is not None and not self._is_joined:
+            self.gap_at_end = self._gap(SHARD_END, None)
+
+    def _gap(self, until: str, arrival_ms: int | None) -> Gap:
+        assert self._after is not None, "a gap is after a record"
+        return Gap(self._shard.id, self._after, until, self._after_arrival_ms, arrival_ms)
+
+    def _hold_on(self, *, is_empty: bool) -> None:
+        """Read on from the last record, which tells if what follows expires before it is read.
+
+        An iterator whose place has expired was seen to give empty pages for good. Further from
+        the horizon neither can happen: an iterator expires before its place does.
+        """
+        self._is_joined = False
+        self._iterator = self._opened(TRIM_HORIZON) if is_empty else self._new_iterator()
+
+    def _new_iterator(self) -> str:
+        """An iterator at the last record, or where the shard is to begin."""
+        if self._after is None:
+            return self._opened(self._start)
+        self._is_joined = False
+        return self._opened({"ShardIteratorType": _AT, "StartingSequenceNumber": self._after})
+
+    def _opened(self, start: StartAt) -> str:
         try:
             answer = call(
                 self._client.get_shard_iterator,
@@ -135,16 +193,10 @@ class ShardReader:
                 **start,
             )
         except CallError as error:
-            is_after = start["ShardIteratorType"] == AFTER_SEQUENCE_NUMBER
-            if is_after and error.code == "InvalidArgumentException":
-                raise recreated_error(self._shard.id) from None
+            # It is known to be this very stream, so it is one that expired.
+            is_unknown_number = start["ShardIteratorType"] == _AT
+            if is_unknown_number and error.code == "InvalidArgumentException":
+                return self._opened(TRIM_HORIZON)
             raise source_error(self._stream, error) from None
         iterator: str = answer["ShardIterator"]
         return iterator
-
-
-def _lasting(start: StartAt) -> StartAt:
-    """LATEST is another place each time it is asked for; this is the same one."""
-    if start["ShardIteratorType"] == "LATEST":
-        return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": datetime.now(UTC)}
-    return start

@@ -1,17 +1,36 @@
-"""The shards of a Kinesis stream, and whether progress is of this very stream."""
+"""A Kinesis stream and its shards, as Kinesis tells them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 from dastream.clients import CallError, call
 from dastream.errors import SourceError
-from dastream.record import SHARD_END
 
-__all__ = ["ListedShard", "check_progress", "list_shards", "recreated_error", "source_error"]
+__all__ = [
+    "ListedShard",
+    "StreamSummary",
+    "list_shards",
+    "open_at_horizon",
+    "source_error",
+    "summarize",
+]
 
 _PARENTS = ("ParentShardId", "AdjacentParentShardId")
+
+
+class StreamSummary(NamedTuple):
+    """A stream as DescribeStreamSummary tells it, and the time at which it did.
+
+    All in milliseconds; `now_ms` is Kinesis' own clock, to the second and never ahead of it.
+    """
+
+    created_ms: int
+    retention_ms: int
+    now_ms: int
 
 
 class ListedShard(NamedTuple):
@@ -28,10 +47,29 @@ class ListedShard(NamedTuple):
     is_closed: bool
 
 
-def list_shards(client: Any, stream: str) -> dict[str, ListedShard]:
+def summarize(client: Any, stream: str) -> StreamSummary:
+    """What the stream is. Raises SourceError."""
+    try:
+        answer = call(client.describe_stream_summary, StreamName=stream)
+    except CallError as error:
+        raise source_error(stream, error) from None
+    summary = answer["StreamDescriptionSummary"]
+    answered = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    return StreamSummary(
+        created_ms=_milliseconds(summary["StreamCreationTimestamp"]),
+        retention_ms=summary["RetentionPeriodHours"] * 3_600_000,
+        now_ms=_milliseconds(answered),
+    )
+
+
+def _milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+def list_shards(client: Any, stream: str, **filter: Any) -> dict[str, ListedShard]:
     """Every shard that still may hold records, by its id. Raises SourceError."""
     shards: dict[str, ListedShard] = {}
-    request: dict[str, str] = {"StreamName": stream}
+    request: dict[str, Any] = {"StreamName": stream} | filter
     while request:
         try:
             answer = call(client.list_shards, **request)
@@ -42,6 +80,16 @@ def list_shards(client: Any, stream: str) -> dict[str, ListedShard]:
     return shards
 
 
+def open_at_horizon(client: Any, stream: str) -> set[str]:
+    """The shards that took records already when the oldest one that is left came.
+
+    Their first records may have expired. Raises SourceError.
+    """
+    shards = list_shards(client, stream, ShardFilter={"Type": "AT_TRIM_HORIZON"})
+    # A shard and its parent are never open at once: then the filter was not heeded.
+    return {shard.id for shard in shards.values() if not shard.parents & shards.keys()}
+
+
 def _listed(item: Mapping[str, Any]) -> ListedShard:
     extent = item["SequenceNumberRange"]
     return ListedShard(
@@ -49,31 +97,6 @@ def _listed(item: Mapping[str, Any]) -> ListedShard:
         parents=frozenset(item[name] for name in _PARENTS if item.get(name)),
         first=extent["StartingSequenceNumber"],
         is_closed=extent.get("EndingSequenceNumber") is not None,
-    )
-
-
-def check_progress(shards: Mapping[str, ListedShard], progress: Mapping[str, str]) -> None:
-    """Raise SourceError for progress that an earlier stream of the same name left.
-
-    Its shards have the same ids: the new ones would be passed over as read to their end.
-    """
-    for shard in shards.values():
-        through = progress.get(shard.id)
-        if through == SHARD_END:
-            is_of_another = not shard.is_closed
-        else:
-            is_of_another = through is not None and int(through) < int(shard.first)
-        if is_of_another:
-            raise recreated_error(shard.id)
-
-
-def recreated_error(shard: str) -> SourceError:
-    """The error for a shard whose checkpoint cannot be its own."""
-    return SourceError(
-        f"kinesis: the stream was recreated under its name: the checkpoint of {shard} is not "
-        "of this stream",
-        hint="give --state another file, or remove this one, to read the new stream from its "
-        "start; what the old one still held is gone",
     )
 
 

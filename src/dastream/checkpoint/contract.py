@@ -1,0 +1,47 @@
+"""What every checkpoint store keeps, and how it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+__all__ = ["Beginning", "Checkpoints"]
+
+
+class Beginning(NamedTuple):
+    """What is settled when a stream is first read, in milliseconds since 1970.
+
+    `created_ms` is the stream's creation, which tells it from a later one of the same name;
+    records that arrived from `start_ms` on are wanted.
+    """
+
+    created_ms: int
+    start_ms: int
+
+
+class Checkpoints(Protocol):
+    """The contract of every checkpoint store. Only the pipeline writes to it."""
+
+    def beginning(self, stream: str) -> Beginning | None:
+        """How the stream was begun, None if it never was."""
+        ...
+
+    def begin(self, stream: str, beginning: Beginning, *, aside: str) -> None:
+        """Store durably, and at once, how a stream is begun that has no progress yet.
+
+        Progress that is under its name is an earlier stream's: it is kept under `aside`, in
+        place of what may be there.
+        """
+        ...
+
+    def progress(self, stream: str) -> Mapping[str, str]:
+        """The committed sequence number of each shard that has one."""
+        ...
+
+    def commit(self, stream: str, shard: str, through: str) -> None:
+        """Store, durably when it returns, that a shard is delivered through a position."""
+        ...
+
+    def close(self) -> None:
+        """Let another consumer use the store."""
+        ...

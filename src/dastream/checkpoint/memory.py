@@ -1,0 +1,34 @@
+"""Checkpoints in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dastream.checkpoint.contract import Beginning
+
+__all__ = ["MemoryCheckpoints"]
+
+
+class MemoryCheckpoints:
+    """Progress that ends with the process, for looking at a stream."""
+
+    def __init__(self) -> None:
+        self._beginnings: dict[str, Beginning] = {}
+        self._progress: dict[str, dict[str, str]] = {}
+
+    def beginning(self, stream: str) -> Beginning | None:
+        return self._beginnings.get(stream)
+
+    def begin(self, stream: str, beginning: Beginning, *, aside: str) -> None:
+        self._beginnings[stream] = beginning
+        if earlier := self._progress.pop(stream, None):
+            self._progress[aside] = earlier
+
+    def progress(self, stream: str) -> Mapping[str, str]:
+        return dict(self._progress.get(stream, {}))
+
+    def commit(self, stream: str, shard: str, through: str) -> None:
+        self._progress.setdefault(stream, {})[shard] = through
+
+    def close(self) -> None:
+        """Nothing to let go of."""

@@ -1,0 +1,134 @@
+"""Checkpoints in a SQLite file, for one consumer on one machine."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from dastream.checkpoint.contract import Beginning
+from dastream.errors import ConfigError, ServiceError
+from dastream.settings import split_url
+
+__all__ = ["SqliteCheckpoints", "open"]
+
+LOCK_SECONDS_MAX = 2
+"""How long to wait for another program that has locked the file."""
+
+
+def open(url: str) -> SqliteCheckpoints:
+    """The store at `sqlite:///FILE`. Raises ConfigError."""
+    parts = split_url(url)
+    if parts.netloc or not parts.path.rstrip("/").startswith("/"):
+        raise ConfigError("state: the URL is not sqlite:///FILE", hint="write sqlite:///var/lib/…")
+    return SqliteCheckpoints(Path(unquote(parts.path)))
+
+
+class SqliteCheckpoints:
+    """Progress in a SQLite file. A lock file beside it refuses a second consumer.
+
+    Raises ConfigError if the file is in use or is no such store, ServiceError if it cannot be
+    written later on.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = _lock(path.with_name(path.name + ".lock"))
+        except OSError as error:
+            raise _unusable(error) from error
+        try:
+            self._database = _open_database(path)
+        except (OSError, sqlite3.Error) as error:
+            os.close(self._lock)
+            raise _unusable(error) from error
+
+    def beginning(self, stream: str) -> Beginning | None:
+        rows = self._read("SELECT created_ms, start_ms FROM stream WHERE name = ?", stream)
+        return Beginning(*rows[0]) if rows else None
+
+    def begin(self, stream: str, beginning: Beginning, *, aside: str) -> None:
+        # What lies aside goes only if there is something to take its place.
+        make_room = (
+            "DELETE FROM checkpoint WHERE stream = ?"
+            " AND EXISTS (SELECT 1 FROM checkpoint WHERE stream = ?)"
+        )
+        self._write(
+            (make_room, (aside, stream)),
+            ("UPDATE checkpoint SET stream = ? WHERE stream = ?", (aside, stream)),
+            ("INSERT OR REPLACE INTO stream VALUES (?, ?, ?)", (stream, *beginning)),
+        )
+
+    def progress(self, stream: str) -> Mapping[str, str]:
+        return dict(self._read("SELECT shard, through FROM checkpoint WHERE stream = ?", stream))
+
+    def commit(self, stream: str, shard: str, through: str) -> None:
+        self._write(
+            ("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?)", (stream, shard, through))
+        )
+
+    def close(self) -> None:
+        self._database.close()
+        os.close(self._lock)
+
+    def _read(self, query: str, stream: str) -> list[Any]:
+        try:
+            return self._database.execute(query, (stream,)).fetchall()
+        except sqlite3.Error as error:
+            raise _unusable(error) from error
+
+    def _write(self, *statements: tuple[str, tuple[object, ...]]) -> None:
+        """Run statements in one transaction."""
+        try:
+            with self._database:
+                for statement, values in statements:
+                    self._database.execute(statement, values)
+        except sqlite3.Error as error:
+            raise ServiceError(
+                f"state: cannot commit ({error})", hint="check the disk's free space"
+            ) from error
+
+
+def _unusable(error: Exception) -> ConfigError:
+    hint = "give --state another file; this one is damaged, not dastream's or not yours"
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+        hint = "another program has it open and locked, such as a backup: end that"
+    return ConfigError(f"state: cannot open the file ({error})", hint=hint)
+
+
+def _open_database(path: Path) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    # One thread after another may use it.
+    database = sqlite3.connect(path, timeout=LOCK_SECONDS_MAX, check_same_thread=False)
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS checkpoint (stream TEXT, shard TEXT,"
+            " through TEXT NOT NULL, PRIMARY KEY (stream, shard))"
+        )
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS stream (name TEXT PRIMARY KEY,"
+            " created_ms INTEGER NOT NULL, start_ms INTEGER NOT NULL)"
+        )
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _lock(path: Path) -> int:
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise ConfigError(
+            "state: another consumer uses this file",
+            hint="stop it, or give --state another file and --sink another place",
+        ) from None
+    return descriptor

@@ -1,0 +1,91 @@
+"""Deliverers for workers: functions, as what a worker is started with has to be pickled."""
+
+import os
+import signal
+from pathlib import Path
+
+from dastream.decode import Decoder
+from dastream.delivery import Deliverer
+from dastream.errors import ConfigError, KeyServiceError
+from dastream.sinks.lake import LakeSink
+from dastream.storage import FileStorage
+from dastream.transforms import NamedTransform
+from support import CLUSTER, unwrap
+
+
+def plain(lake):
+    return _deliverer(lake)
+
+
+def in_parts(lake):
+    return _deliverer(lake, event_bytes_max=1)
+
+
+def out_of_reach(lake):
+    def denied(key, context):
+        raise KeyServiceError("kms decrypt: AccessDeniedException", hint="allow it")
+
+    return _deliverer(lake, unwrap=denied)
+
+
+def unusable(lake):
+    raise ConfigError("sink: no such thing", hint="use another")
+
+
+def buggy(lake):
+    raise AttributeError("a bug")
+
+
+def dies(lake):
+    """Of each batch, before anything of it is delivered."""
+    return _deliverer(lake, sink=_DeadlySink(lake, deaths_max=99))
+
+
+def dies_twice_after_delivery(lake):
+    """Nothing is told of what it has delivered when it dies."""
+    return _deliverer(lake, sink=_DeadlySink(lake, deaths_max=2, is_delivered=True))
+
+
+def dies_in_the_third_part(lake):
+    sink = _DeadlySink(lake, deaths_max=1, is_delivered=True, spared=2)
+    return _deliverer(lake, sink=sink, event_bytes_max=1)
+
+
+def slow(lake):
+    """Says that it has begun, and then takes its time."""
+
+    def wait(event):
+        Path(lake, "begun").touch()
+        signal.pause()
+
+    return _deliverer(lake, transforms=[NamedTransform("wait", wait)])
+
+
+def _deliverer(lake, *, unwrap=unwrap, sink=None, transforms=(), **settings):
+    sinks = [sink or LakeSink(FileStorage(Path(lake)))]
+    return Deliverer(Decoder(unwrap), transforms, sinks, resource_id=CLUSTER, **settings)
+
+
+class _DeadlySink(LakeSink):
+    """Kills its process on delivery, `deaths_max` times in all; spares each the first few."""
+
+    def __init__(self, lake, *, deaths_max, is_delivered=False, spared=0):
+        super().__init__(FileStorage(Path(lake)))
+        self._deaths = Path(lake, "deaths")
+        self._deaths_max = deaths_max
+        self._is_delivered = is_delivered
+        self._spared = spared
+
+    def deliver(self, batch):
+        if self._is_delivered:
+            super().deliver(batch)
+        self._spared -= 1
+        if self._spared < 0:
+            self._die()
+        return super().deliver(batch)
+
+    def _die(self):
+        deaths = self._deaths.read_text() if self._deaths.exists() else ""
+        if len(deaths) < self._deaths_max:
+            self._deaths.write_text(deaths + ".")
+            os.kill(os.getpid(), signal.SIGKILL)

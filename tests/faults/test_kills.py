@@ -1,0 +1,46 @@
+"""SIGKILL at points of a seed, over a stream that splits and merges: nothing is lost or twice.
+
+`make soak` kills ten times as often. Another seed: DASTREAM_SEED=17 python -m pytest tests/faults
+"""
+
+import os
+import random
+
+import pytest
+from killing import kill_repeatedly
+
+SEED = int(os.environ.get("DASTREAM_SEED", "1"))
+KILLS = 20
+
+
+@pytest.fixture
+def chance():
+    print(f"DASTREAM_SEED={SEED}")
+    return random.Random(SEED)
+
+
+@pytest.mark.parametrize("peer", ["endpoint", "kinesalite"])
+def test_killed_twenty_times_the_lake_on_disk_has_everything_once(
+    make_scene, runs, chance, peer, request
+):
+    url = request.getfixturevalue(peer) if peer == "kinesalite" else None
+    scene = make_scene(kinesis_url=url)
+
+    print(kill_repeatedly(scene, runs, chance, KILLS))
+
+    scene.make_temporary_files_old()
+    scene.put(chance, 10)
+    assert runs(*scene.arguments, "--once", **scene.environment).code in {0, 3}
+    scene.assert_everything_is_there()
+    assert scene.temporary_files() == []
+
+
+def test_killed_twenty_times_the_lake_on_s3_has_everything_once(
+    make_scene, make_bucket, runs, chance
+):
+    scene = make_scene(make_bucket())
+
+    print(kill_repeatedly(scene, runs, chance, KILLS))
+
+    assert runs(*scene.arguments, "--once", **scene.environment).code in {0, 3}
+    scene.assert_everything_is_there()

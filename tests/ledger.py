@@ -1,0 +1,144 @@
+"""What was fed into a stream, what lies in the lakes, and whether that is the same."""
+
+import base64
+import json
+import zlib
+from collections import defaultdict
+
+from dastream.record import is_reached
+from dastream.sinks import jsonl
+from support import CLUSTER, INSTANCE
+
+GZIP = zlib.MAX_WBITS | 16
+OURS = ("eventId", "clusterId", "instanceId", "shardId", "sequenceNumber", "arrivalTime", "engine")
+
+
+class Found:
+    """What a reader of a lake finds, by shard and sequence number of the record it came from.
+
+    `events` are pairs of id and entry, `dead_letters` the bytes of records. `notices` are what
+    people must know.
+    """
+
+    def __init__(self):
+        self.events = defaultdict(list)
+        self.dead_letters = defaultdict(list)
+        self.notices = []
+
+    @classmethod
+    def of(cls, storage):
+        found = cls()
+        for item in storage.list():
+            found.read(item.key, storage.get(item.key))
+        return found
+
+    def read(self, key, data):
+        """An object, which has to be whole and what its receipt says."""
+        if key.startswith("_dastream/notices/"):
+            self.notices.append(json.loads(data))
+            return
+        lines = [json.loads(line) for line in zlib.decompress(data, GZIP).splitlines()]
+        receipt = jsonl.receipt(data)
+        kind, _, place = key.partition("/")
+        assert place.startswith(f"cluster={CLUSTER}/day=")
+        if kind == "dead-letter":
+            assert len(lines) == receipt.dead_letters
+            for line in lines:
+                self.dead_letters[_place(line)].append(base64.b64decode(line["data"]))
+        else:
+            assert (kind, len(lines)) == ("events", receipt.events)
+            for line in lines:
+                self._read_event(line)
+
+    def tells_gap(self, place):
+        """Whether a notice says that the record may be lost."""
+        shard, sequence = place
+        return any(
+            notice["shardId"] == shard
+            and int(notice["afterSequenceNumber"]) < sequence
+            and not is_reached(notice["untilSequenceNumber"], by=str(sequence))
+            for notice in self.notices
+            if notice["notice"] == "gap"
+        )
+
+    def _read_event(self, line):
+        ours = {name: line.pop(name) for name in OURS}
+        assert (ours["clusterId"], ours["instanceId"]) == (CLUSTER, INSTANCE)
+        self.events[_place(ours)].append((ours["eventId"], line))
+
+
+class Ledger:
+    """Every record that was fed, by shard and sequence number.
+
+    `transforms` are the names of those that were ever set: where a setting changed while a batch
+    was delivered again, what comes of a record is told by one of them.
+    """
+
+    def __init__(self, transforms=()):
+        self.transforms = set(transforms)
+        self._fed = {}
+        self._excuses = {}
+        self._through = {}
+
+    def feed(self, place, fed):
+        self._fed[place] = fed
+
+    def excuse(self, place):
+        """A record may be missing. It is not there in part or twice."""
+        self._excuses[place] = lambda found: True
+
+    def excuse_if(self, place, is_told):
+        """A record may be missing where `is_told` of what is found says so."""
+        self._excuses.setdefault(place, is_told)
+
+    def excuse_all(self):
+        """What was fed so far may be missing."""
+        for place in self._fed:
+            self.excuse(place)
+
+    def begin(self):
+        """Checkpoints are made anew; what was missing before is nobody's loss."""
+        self._through.clear()
+        for place in self._excuses:
+            self.excuse(place)
+
+    def commit(self, shard, through, lakes):
+        """A checkpoint never goes back, and all that it has passed is in every lake."""
+        assert is_reached(self._through.get(shard, "0"), by=through)
+        self._through[shard] = through
+        for place, fed in self._fed.items():
+            if place[0] == shard and is_reached(str(place[1]), by=through):
+                for found in lakes:
+                    self._assert_there(found, place, fed)
+
+    def has_passed(self, place):
+        """Whether a checkpoint tells that a record has been seen to."""
+        shard, sequence = place
+        return shard in self._through and is_reached(str(sequence), by=self._through[shard])
+
+    def assert_everything(self, found):
+        """Every record was delivered once, or is a dead letter once, and nothing else is there."""
+        for place, fed in self._fed.items():
+            self._assert_there(found, place, fed)
+        assert found.events.keys() | found.dead_letters.keys() <= self._fed.keys()
+
+    def _assert_there(self, found, place, fed):
+        there = found.events.get(place, []), found.dead_letters.get(place, [])
+        allowed = [_outcome(fed, name) for name in sorted(self.transforms)]
+        if there == ([], []) and place in self._excuses and there not in allowed:
+            assert self._excuses[place](found), f"{place} is missing, and nothing tells of it"
+            return
+        assert there in allowed, f"{place}: {_short(there)}, not one of {_short(allowed)}"
+
+
+def _place(line):
+    return line["shardId"], int(line["sequenceNumber"])
+
+
+def _outcome(fed, transforms):
+    events = fed.events[transforms]
+    return ([], [fed.data]) if events is None else (events, [])
+
+
+def _short(found):
+    return str(found).replace(" ", "")[:400]

@@ -1,0 +1,140 @@
+"""One history: a stream that lives, and consumers that crash, fail, overlap and start again.
+
+Everything in it follows from its seed. The code that moves records is the real one; the stream,
+the storage, the checkpoint store, KMS and the clock are not.
+"""
+
+import random
+
+from consumers import consumer
+from fault_points import Chances, CrashError, Outside
+from outsides import FEED, FencedCheckpoints, Lake
+from simulated_kinesis import SimulatedKinesis
+from turns import Turns
+from virtual_clock import VirtualClock
+
+from dastream.errors import ServiceError
+from ledger import Ledger
+from support import STREAM
+
+QUICK = [0.0, 1.0, 30.0, 400.0]
+SLOW = [0.0, 400.0, 20_000.0, 100_000.0]
+"""Seconds between two runs: with the slow ones, records expire before they are read."""
+
+TURNS_BEFORE_A_START_MAX = 30
+
+
+class History:
+    """`run` it, and everything that must hold has been looked at. Raises AssertionError.
+
+    So many consumers run `at_once`, each made by `make_consumer`. `counts` is handed on from
+    history to history: what went wrong, where, and how runs ended. Unless `is_every_loss_told`,
+    records of a shard of which nothing is committed may expire in silence.
+    """
+
+    def __init__(
+        self, seed, counts, *, at_once=1, make_consumer=consumer, is_every_loss_told=False
+    ):
+        random.seed(seed)  # the source spreads its waits by the global one
+        self.clock = VirtualClock()
+        self._chance = chance = random.Random(seed)
+        self.start_ms = chance.choice([0, 0, 0, None])
+        self.lakes = [Lake() for _ in range(chance.choice([1, 1, 2]))]
+        self.ledger = Ledger()
+        self.checkpoints = FencedCheckpoints(self._begun, self._committed)
+        self.kinesis = SimulatedKinesis(self.clock, chance, self._expired)
+        self._counts = counts
+        self._turns = Turns(chance)
+        self._at_once = at_once
+        self._make_consumer = make_consumer
+        self._is_every_loss_told = is_every_loss_told
+        self._accident = chance.choice([None, None, None, self._recreate, self.checkpoints.lose])
+        self._pauses = chance.choice([QUICK, QUICK, SLOW])
+        self._wanted_ms = 0
+        self._end = chance.choice(self._pauses)
+        self._plan_the_stream()
+
+    def run(self):
+        for _ in range(self._chance.randint(1, 10)):
+            self._turns.run(*[self._start] * self._at_once)
+            self.clock.advance(self._chance.choice(self._pauses))
+            if self._accident and self._chance.random() < 0.3:
+                self._accident()
+        self.clock.advance(self._end)
+        self._run(Chances(), is_last=True)
+        for lake in self.lakes:
+            self.ledger.assert_everything(lake.found)
+
+    def _plan_the_stream(self):
+        changes = [self._put] * 20 + [self.kinesis.split, self.kinesis.merge]
+        for _ in range(self._chance.randint(1, 40)):
+            self.clock.at(self._chance.uniform(0, self._end), self._chance.choice(changes))
+
+    def _put(self):
+        fed = FEED.draw(self._chance)
+        place, arrival_ms = self.kinesis.put(fed.data)
+        self.ledger.feed(place, fed)
+        if arrival_ms < self._wanted_ms:
+            self.ledger.excuse(place)
+
+    def _recreate(self):
+        """What the earlier stream still held is gone."""
+        self.kinesis.create()
+        self.ledger.excuse_all()
+
+    def _expired(self, place):
+        """A record that nobody read in time is told of when a checkpoint passes its place."""
+        if not self._is_every_loss_told and place[0] not in self.checkpoints.held.progress(STREAM):
+            self.ledger.excuse(place)
+        self.ledger.excuse_if(place, lambda found: self._is_told(found, place))
+
+    def _is_told(self, found, place):
+        parents = self.kinesis.parents[place[0]]
+        return (
+            not self.ledger.has_passed(place)
+            or found.tells_gap(place)
+            or any(found.tells_gap((parent, place[1])) for parent in parents)
+        )
+
+    def _begun(self, beginning):
+        self.ledger.begin()
+        self._wanted_ms = beginning.start_ms
+        if self._wanted_ms:
+            self.ledger.excuse_all()  # nobody has asked for what came before
+
+    def _committed(self, shard, through):
+        self.ledger.commit(shard, through, [lake.found for lake in self.lakes])
+
+    def _start(self):
+        if self._at_once > 1:
+            for _ in range(self._chance.randrange(TURNS_BEFORE_A_START_MAX)):
+                self._turns.pass_on()
+        chances = Chances(
+            crash=self._chance.choice([0.0, 0.02, 0.1 / self._at_once**3]),
+            error=self._chance.choice([0.0, 0.02, 0.1 / self._at_once**3]),
+            stop=self._chance.choice([0.0, 0.0, 0.02]),
+        )
+        self._run(chances)
+
+    def _run(self, chances, *, is_last=False):
+        """One process of the consumer, from its start to whatever ends it."""
+        outside = Outside(self._chance, chances, self.clock, self._counts, self._turns.pass_on)
+        is_once = is_last or self._chance.random() < 0.3
+        pipeline = self._make_consumer(outside, self, self._chance, once=is_once)
+        outside.stop = pipeline.stop
+        if not is_last:
+            self.clock.at(self.clock.seconds + self._chance.uniform(0, 120), pipeline.stop)
+        is_alone = is_last or self._at_once == 1
+        self._counts["runs", _end(pipeline, lambda: outside.errors or not is_alone)] += 1
+
+
+def _end(pipeline, may_fail):
+    try:
+        pipeline.run()
+    except CrashError:
+        return "crashed"
+    except ServiceError as error:
+        if not may_fail():
+            raise AssertionError("failed without a fault") from error
+        return "failed"
+    return "ended"

@@ -1,0 +1,89 @@
+"""What outlives the consumers: lakes, KMS's keys, and a checkpoint store for several of them."""
+
+from dastream.checkpoint import MemoryCheckpoints
+from dastream.errors import DecryptError, ServiceError
+from dastream.testing import MemoryStorage
+from fed import Feed
+from ledger import Found
+from support import DATA_KEY, WRAPPED_KEY
+
+KEYS = {WRAPPED_KEY + b"%d" % number: DATA_KEY for number in range(3)}
+POISON = WRAPPED_KEY + b" of somebody else"
+FEED = Feed([(data_key, key) for key, data_key in KEYS.items()], POISON)
+
+
+def unwrap(key, _context):
+    """What KMS would say."""
+    if key == POISON:
+        raise DecryptError("data key: kms refused it")
+    return KEYS[key]
+
+
+class Lake(MemoryStorage):
+    """A storage that reads every object as it is put, as a reader would."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = Found()
+
+    def put_if_absent(self, key, data):
+        is_first = super().put_if_absent(key, data)
+        if is_first:
+            self.found.read(key, data)
+        return is_first
+
+
+class FencedCheckpoints:
+    """The newest consumer is the one that writes.
+
+    `begun` and `committed` are told of what was written.
+    """
+
+    def __init__(self, begun, committed):
+        self._begun = begun
+        self._committed = committed
+        self._generation = 0
+        self.lose()
+
+    def lose(self):
+        """Somebody removes the state."""
+        self.held = MemoryCheckpoints()
+
+    def next_generation(self):
+        self._generation += 1
+        return _Generation(self, self._generation)
+
+    def begin(self, generation, stream, beginning, *, aside):
+        self._check(generation)
+        self.held.begin(stream, beginning, aside=aside)
+        self._begun(beginning)
+
+    def commit(self, generation, stream, shard, through):
+        self._check(generation)
+        self.held.commit(stream, shard, through)
+        self._committed(shard, through)
+
+    def _check(self, generation):
+        if generation != self._generation:
+            raise ServiceError("state: another consumer has started")
+
+
+class _Generation:
+    def __init__(self, store, number):
+        self._store = store
+        self._number = number
+
+    def beginning(self, stream):
+        return self._store.held.beginning(stream)
+
+    def begin(self, stream, beginning, *, aside):
+        self._store.begin(self._number, stream, beginning, aside=aside)
+
+    def progress(self, stream):
+        return self._store.held.progress(stream)
+
+    def commit(self, stream, shard, through):
+        self._store.commit(self._number, stream, shard, through)
+
+    def close(self):
+        pass

@@ -1,0 +1,138 @@
+"""Whatever fails and whenever the process ends, nothing is lost and nothing comes twice.
+
+Each history follows from its seed. One that fails says which it was, and is run again alone by
+
+    DASTREAM_SEED=17 python -m pytest tests/simulation
+
+`make soak` runs many more.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from consumers import consumer
+from fault_points import POINTS
+from history import History
+
+HISTORIES = 1000
+HERE = Path(__file__).parent
+
+
+def run_histories(seeds, **how):
+    """Every history, and what went wrong in all of them by point, moment and fault."""
+    counts = Counter()
+    if chosen := os.environ.get("DASTREAM_SEED"):
+        seeds = [int(chosen)]
+    for seed in seeds:
+        try:
+            History(seed, counts, **how).run()
+        except BaseException as error:
+            error.add_note(f"DASTREAM_SEED={seed}")
+            raise
+    return counts
+
+
+def test_nothing_is_lost_or_comes_twice_whatever_fails():
+    counts = run_histories(range(HISTORIES))
+
+    if "DASTREAM_SEED" not in os.environ:
+        missing = {
+            (point, moment, fault)
+            for point in POINTS
+            for moment in ("before", "after")
+            for fault in ("crash", "error")
+            if counts[point, moment, fault] < 2
+        }
+        assert not missing, "too little went wrong"
+
+
+def test_nothing_is_lost_or_comes_twice_while_two_consumers_overlap():
+    """Commits are fenced, deliveries are not: the names of objects have to do it.
+
+    A consumer that was replaced, but does not know it yet, may still put the objects of a batch.
+    """
+    run_histories(range(400), at_once=2)
+
+
+def test_every_record_that_expires_unread_is_told_of():
+    """Also of a shard that was open, but not committed yet."""
+    run_histories(range(100), is_every_loss_told=True)
+
+
+def fingerprint(seed):
+    """What a history was: every fault, how long it took, and the objects that were left."""
+    history = History(seed, counts := Counter())
+    history.run()
+    faults = sorted(f"{key} {count}" for key, count in counts.items())
+    return [faults, history.clock.seconds, [sorted(lake.objects) for lake in history.lakes]]
+
+
+def test_seed_tells_the_whole_history_in_every_process():
+    code = "import json, test_simulation as t; print(json.dumps(t.fingerprint(5)))"
+    paths = os.pathsep.join([str(HERE), str(HERE.parent)])
+    for hash_seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONPATH": paths, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            check=True,
+        )
+        assert json.loads(done.stdout) == fingerprint(5)
+
+
+class Mistaken:
+    """A deliverer with a mistake; all else is as it is."""
+
+    def __init__(self, deliver, pipeline):
+        self._deliver = deliver
+        self._checkpoints = pipeline._checkpoints
+
+    def __getattr__(self, name):
+        return getattr(self._deliver, name)
+
+    def __call__(self, batch, *, whole):
+        return self._deliver(batch, whole=whole)
+
+
+class ForgetsWhatIsHeld(Mistaken):
+    def extent(self, batch):
+        return None
+
+    def held(self, stream, shards):
+        return ()
+
+
+class CommitsTooEarly(Mistaken):
+    def __call__(self, batch, *, whole):
+        self._checkpoints.commit(batch.stream, batch.shard, batch.through)
+        return self._deliver(batch, whole=whole)
+
+
+class CutsWhatIsHeld(Mistaken):
+    def __call__(self, batch, *, whole):
+        return self._deliver(batch, whole=False)
+
+
+class LosesGarbage(Mistaken):
+    def __call__(self, batch, *, whole):
+        kept = tuple(r for r in batch.records if not r.data.startswith(b"\xff"))
+        return self._deliver(replace(batch, records=kept), whole=whole)
+
+
+@pytest.mark.parametrize(
+    "mistake", [ForgetsWhatIsHeld, CommitsTooEarly, CutsWhatIsHeld, LosesGarbage]
+)
+def test_consumer_with_a_mistake_is_found_out(mistake):
+    def mistaken(*world, **how):
+        pipeline = consumer(*world, **how)
+        pipeline._deliver = mistake(pipeline._deliver, pipeline)
+        return pipeline
+
+    with pytest.raises(AssertionError):
+        run_histories(range(300), make_consumer=mistaken)

@@ -1,0 +1,275 @@
+"""Where a run begins: what the checkpoints and the sinks tell, and which stream it is."""
+
+import pytest
+
+from dastream.checkpoint import Beginning, MemoryCheckpoints
+from dastream.errors import SinkError
+from dastream.record import SHARD_END
+from dastream.sinks.lake import LakeSink
+from dastream.testing import MemorySink, MemorySource, MemoryStorage
+from pipelines import (
+    DAY_MS,
+    GARBAGE,
+    OTHER_SHARD,
+    activity,
+    heartbeat,
+    pipeline,
+    statements,
+)
+from support import ARRIVAL_MS, CLUSTER, SHARD, STREAM, record
+
+RECORDS = [record(activity(number), number) for number in range(1, 6)]
+
+
+def run(records, sinks, checkpoints=None, **how):
+    """Runs to the end; gives the progress, and what was told to people."""
+    checkpoints, told = checkpoints or MemoryCheckpoints(), []
+    source = MemorySource(STREAM, records, **how)
+    pipeline(source, sinks, checkpoints, tell=told.append).run()
+    return checkpoints.progress(STREAM), told
+
+
+@pytest.mark.parametrize("second", [1, 2, 3, 100])
+@pytest.mark.parametrize("first", [1, 2, 3, 100])
+def test_lake_without_its_state_gets_nothing_twice(first, second):
+    storage = MemoryStorage()
+    run(RECORDS, [LakeSink(storage)], batch_records_max=first)
+    before = dict(storage.objects)
+
+    progress, told = run(RECORDS, [LakeSink(storage)], batch_records_max=second)
+
+    assert storage.objects == before
+    assert progress == {SHARD: "5"}
+    assert told == [f"{STREAM}: the sinks hold more than the state tells; going on where they end"]
+
+
+def test_nothing_is_told_when_the_state_is_that_of_the_sinks():
+    checkpoints, sink = MemoryCheckpoints(), MemorySink()
+
+    assert run(RECORDS[:2], [sink], checkpoints) == ({SHARD: "2"}, [])
+    assert run(RECORDS, [sink], checkpoints) == ({SHARD: "5"}, [])
+
+
+def test_lake_is_recognised_without_its_state_over_batches_that_left_nothing():
+    records = [record(heartbeat(), 1), record(activity(2), 2), record(heartbeat(), 3)]
+    storage = MemoryStorage()
+    run(records, [LakeSink(storage)], batch_records_max=1)
+
+    run(records, [LakeSink(storage)], batch_records_max=3)
+
+    assert set(statements(storage).values()) == {1}
+
+
+def test_lake_is_recognised_when_its_first_records_have_expired():
+    """They had been in one batch with others that have not."""
+    storage = MemoryStorage()
+    run(RECORDS[:4], [LakeSink(storage)])
+
+    run(RECORDS[2:], [LakeSink(storage)])
+
+    assert set(statements(storage).values()) == {1}
+    assert len(statements(storage)) == 10
+
+
+def test_state_that_is_older_than_the_lake_is_brought_up_to_date():
+    storage, old = MemoryStorage(), MemoryCheckpoints()
+    run(RECORDS[:1], [LakeSink(storage)], old)
+    run(RECORDS[:3], [LakeSink(storage)])
+
+    progress, told = run(RECORDS[1:], [LakeSink(storage)], old, batch_records_max=1)
+
+    assert set(statements(storage).values()) == {1}
+    assert progress == {SHARD: "5"}
+    assert len(told) == 1
+
+
+def test_state_that_is_ahead_of_the_lake_counts():
+    """What lay between left nothing behind, or the lake is another one."""
+    checkpoints, sink = MemoryCheckpoints(), MemorySink()
+    run([record(activity(1), 1), record(heartbeat(), 2)], [sink], checkpoints, batch_records_max=1)
+
+    progress, told = run(RECORDS, [MemorySink()], checkpoints)
+
+    assert (progress, told) == ({SHARD: "5"}, [])
+    assert checkpoints.progress(STREAM) == {SHARD: "5"}
+
+
+def test_last_batch_is_found_on_an_earlier_day():
+    records = [
+        record(activity(number), number, arrival_ms=ARRIVAL_MS + DAY_MS * (number > 2))
+        for number in range(1, 6)
+    ]
+    storage = MemoryStorage()
+    run(records[:2], [LakeSink(storage)])
+
+    run(records, [LakeSink(storage)], batch_records_max=100)
+
+    assert set(statements(storage).values()) == {1}
+    assert len(statements(storage)) == 10
+
+
+def test_shards_without_a_batch_are_read_from_their_start():
+    records = [*RECORDS, record(activity(7), 7, shard=OTHER_SHARD)]
+    storage = MemoryStorage()
+    run(RECORDS, [LakeSink(storage)])
+
+    progress, _ = run(records, [LakeSink(storage)])
+
+    assert progress == {SHARD: "5", OTHER_SHARD: "7"}
+    assert len(statements(storage)) == 12
+
+
+def test_finished_shard_stays_finished():
+    checkpoints, sink = MemoryCheckpoints(), MemorySink()
+    run(RECORDS, [sink], checkpoints)
+    checkpoints.commit(STREAM, SHARD, SHARD_END)
+
+    run(RECORDS[:1], [sink], checkpoints)
+
+    assert checkpoints.progress(STREAM) == {SHARD: SHARD_END}
+
+
+def test_sinks_of_which_one_is_a_batch_behind_are_completed():
+    first, second = LakeSink(MemoryStorage()), LakeSink(MemoryStorage())
+    run(RECORDS[:2], [first, second])
+    run(RECORDS[:4], [first])  # a crash after it was delivered here
+
+    run(RECORDS, [first, second], batch_records_max=1)
+
+    for sink in (first, second):
+        assert set(statements(sink._storage).values()) == {1}
+        assert len(statements(sink._storage)) == 10
+    assert first._storage.objects == second._storage.objects
+
+
+def test_sink_that_holds_nothing_begins_with_the_last_batch_of_the_others():
+    first, second = MemorySink(), MemorySink()
+    run(RECORDS[:4], [first], batch_records_max=2)
+
+    run(RECORDS, [first, second], batch_records_max=1)
+
+    assert [batch.through for batch in first.batches.values()] == ["2", "4", "5"]
+    assert [batch.through for batch in second.batches.values()] == ["4", "5"]
+
+
+@pytest.mark.parametrize("sizes", [(1, 2), (1, 5), (2, 3)])
+def test_sinks_that_were_not_filled_together_are_refused(sizes):
+    first, second = MemorySink(), MemorySink()
+    run(RECORDS, [first], batch_records_max=sizes[0])
+    run(RECORDS[:3], [second], batch_records_max=sizes[1])
+
+    with pytest.raises(SinkError, match="the sinks hold different batches") as caught:
+        run(RECORDS, [first, second])
+
+    assert caught.value.hint
+
+
+class Made(MemorySource):
+    """A source whose stream was made at another time, and whose shard began later."""
+
+    def __init__(self, records, created_ms, began="0", **made):
+        super().__init__(STREAM, records)
+        self.made = {"created_ms": created_ms, "shards": {SHARD: began}} | made
+        self.asked = None
+
+    def describe(self):
+        return super().describe()._replace(**self.made)
+
+    def batches(self, progress, start_ms=0):
+        self.asked = (dict(progress), start_ms)
+        return super().batches(progress, start_ms)
+
+
+def test_stream_that_was_made_again_is_read_from_its_start_and_its_past_is_kept_aside():
+    checkpoints, sink, told = MemoryCheckpoints(), MemorySink(), []
+    pipeline(Made(RECORDS, ARRIVAL_MS), [sink], checkpoints).run()
+    again = Made([record(activity(9), 9, arrival_ms=ARRIVAL_MS + 1)], ARRIVAL_MS + 1, began="7")
+
+    pipeline(again, [sink], checkpoints, tell=told.append).run()
+
+    assert again.asked == ({}, ARRIVAL_MS + 1)
+    assert checkpoints.progress(STREAM) == {SHARD: "9"}
+    assert checkpoints.progress(f"{STREAM}@2026-11-23T07:28:05.123Z") == {SHARD: "5"}
+    ((resource_id, name),) = sink.notices
+    assert (resource_id, name) == (CLUSTER, f"recreated-{ARRIVAL_MS + 1}")
+    assert "made again at 2026-11-23T07:28:05.124Z" in told[0]
+    assert sink.notices[resource_id, name].members == {
+        "stream": STREAM,
+        "earlierCreationTime": "2026-11-23T07:28:05.123Z",
+        "creationTime": "2026-11-23T07:28:05.124Z",
+    }
+
+
+def test_crash_while_a_stream_is_begun_anew_does_no_harm():
+    sink, checkpoints = MemorySink(), MemoryCheckpoints()
+    pipeline(Made(RECORDS, 1), [sink], checkpoints).run()
+    again = Made([record(activity(9), 9)], 2, began="7")
+    checkpoints.begin(STREAM, Beginning(2, 0), aside="elsewhere")  # and here it ended
+
+    pipeline(again, [sink], checkpoints).run()
+
+    assert len(sink.events) == 12
+
+
+def test_batches_of_an_earlier_stream_of_the_name_are_no_progress():
+    """The state is lost, too."""
+    sink, told = MemorySink(), []
+    pipeline(Made(RECORDS, 1), [sink]).run()
+
+    pipeline(Made([record(activity(9), 9)], 2, began="7"), [sink], tell=told.append).run()
+
+    assert (len(sink.events), told) == (12, [])
+
+
+def test_time_to_start_from_is_settled_once():
+    checkpoints = MemoryCheckpoints()
+    pipeline(Made([], 1, start_ms=ARRIVAL_MS), [MemorySink()], checkpoints).run()
+    later = Made(RECORDS, 1, start_ms=ARRIVAL_MS + 1)
+
+    pipeline(later, [MemorySink()], checkpoints).run()
+
+    assert later.asked == ({}, ARRIVAL_MS)
+    assert checkpoints.beginning(STREAM) == Beginning(1, ARRIVAL_MS)
+
+
+def test_from_now_on_is_the_streams_own_time_at_the_first_start():
+    checkpoints, source = MemoryCheckpoints(), Made(RECORDS, 1, start_ms=None)
+
+    pipeline(source, [MemorySink()], checkpoints).run()
+
+    assert source.asked == ({}, ARRIVAL_MS)
+    assert checkpoints.beginning(STREAM) == Beginning(1, ARRIVAL_MS)
+
+
+def test_from_now_on_skips_nothing_where_the_lake_shows_that_there_was_an_earlier_start():
+    sink = MemorySink()
+    pipeline(Made(RECORDS[:2], 1), [sink]).run()
+    source = Made(RECORDS, 1, start_ms=None)
+
+    pipeline(source, [sink]).run()
+
+    assert source.asked == ({SHARD: "2"}, source.describe().horizon_ms)
+
+
+def test_all_that_the_stream_has_is_settled_as_the_time_before_which_it_has_nothing():
+    """So that a later run can tell what may have expired since."""
+    checkpoints = MemoryCheckpoints()
+    first, second = Made(RECORDS, 1, retention_ms=1000), Made(RECORDS, 1, retention_ms=100)
+    pipeline(first, [MemorySink()], checkpoints).run()
+    pipeline(second, [MemorySink()], checkpoints).run()
+
+    assert first.asked[1] == second.asked[1] == ARRIVAL_MS - 1000
+
+
+def test_first_batch_that_is_not_whole_is_no_progress():
+    storage = MemoryStorage()
+    records = [record(GARBAGE, 1), record(activity(2), 2)]
+    pipeline(records, [LakeSink(storage)]).run()
+    (letters,) = [key for key in storage.objects if key.startswith("dead-letter/")]
+    del storage.objects[letters]
+    source = Made(records, 0)
+
+    pipeline(source, [LakeSink(storage)]).run()
+
+    assert source.asked[0] == {}
+    assert letters in storage.objects

@@ -1,0 +1,162 @@
+"""Records that expired before they were read: Kinesis does not tell, so dastream finds out."""
+
+from datetime import timedelta
+
+import pytest
+from botocore.exceptions import ClientError
+
+from dastream.record import SHARD_END, Gap
+from dastream.sources import BatchLimits
+from shards import NOON, NOON_MS, FakeKinesis, Shard, sequences, source, spans
+
+DAY_MS = 86_400_000
+AT, HORIZON = "AT_SEQUENCE_NUMBER", "TRIM_HORIZON"
+
+
+def gaps(batches):
+    return [batch.gap for batch in batches if batch.gap is not None]
+
+
+def test_no_gap_where_the_committed_record_is_still_there():
+    kinesis = FakeKinesis(a=Shard(1, 2, 3))
+
+    batches = list(source(kinesis).batches({"a": "2"}))
+
+    assert spans(batches) == [("a", "2", "3", 1)]
+    assert gaps(batches) == []
+    assert kinesis.iterators == [("a", AT)]
+
+
+def test_no_gap_where_nothing_came_after_the_committed_record():
+    assert list(source(FakeKinesis(a=Shard(1, 2))).batches({"a": "2"})) == []
+
+
+def test_checkpoint_that_expired_is_a_gap_to_the_first_record_that_is_left():
+    kinesis = FakeKinesis(a=Shard(5, 6))
+
+    batches = list(source(kinesis).batches({"a": "2"}))
+
+    assert spans(batches) == [("a", "2", "6", 2)]
+    assert gaps(batches) == [Gap("a", "2", "5", None, NOON_MS)]
+
+
+class Forgetful(FakeKinesis):
+    """Refuses the number of a record that expired, as a Kinesis may."""
+
+    def get_shard_iterator(self, **request):
+        number = request.get("StartingSequenceNumber")
+        if number and int(number) < self.shards[request["ShardId"]].records[0][0]:
+            raise ClientError({"Error": {"Code": "InvalidArgumentException"}}, "GetShardIterator")
+        return super().get_shard_iterator(**request)
+
+
+def test_number_that_kinesis_does_not_know_any_more_is_a_gap():
+    kinesis = Forgetful(a=Shard(5, 6))
+
+    batches = list(source(kinesis).batches({"a": "2"}))
+
+    assert sequences(batches) == [5, 6]
+    assert gaps(batches) == [Gap("a", "2", "5", None, NOON_MS)]
+
+
+class Stuck(FakeKinesis):
+    """An iterator before the horizon gives empty pages for good, which was seen on AWS."""
+
+    def get_records(self, **request):
+        page = super().get_records(**request)
+        if self.iterators[-1][1] == AT:
+            page |= {"Records": [], "MillisBehindLatest": DAY_MS}
+            page["NextShardIterator"] = request["ShardIterator"]
+        return page
+
+
+def test_iterator_that_is_stuck_before_the_horizon_goes_on_there():
+    kinesis = Stuck(a=Shard(5, 6))
+
+    batches = list(source(kinesis).batches({"a": "2"}))
+
+    assert sequences(batches) == [5, 6]
+    assert gaps(batches) == [Gap("a", "2", "5", None, NOON_MS)]
+    assert kinesis.iterators == [("a", AT), ("a", HORIZON)]
+
+
+def test_from_the_horizon_nothing_is_read_twice():
+    kinesis = Stuck(a=Shard(1, 2, 3, 4))
+
+    batches = list(source(kinesis).batches({"a": "2"}))
+
+    assert sequences(batches) == [3, 4]
+    assert gaps(batches) == []
+
+
+def test_closed_shard_that_expired_to_its_end_is_a_gap_to_there():
+    kinesis = FakeKinesis(a=Shard(is_closed=True), b=Shard(9, parents=("a",), first=8))
+
+    batches = list(source(kinesis).batches({"a": "2"}))
+
+    assert spans(batches) == [("a", "2", SHARD_END, 0), ("b", "8", "9", 1)]
+    assert gaps(batches) == [Gap("a", "2", SHARD_END)]
+
+
+def test_shard_that_went_before_it_was_read_is_a_gap_to_its_end():
+    kinesis = FakeKinesis(b=Shard(9, parents=("a",), first=8))
+
+    batches = list(source(kinesis).batches({"a": "2", "before": SHARD_END}))
+
+    assert spans(batches) == [("a", "2", SHARD_END, 0), ("b", "8", "9", 1)]
+    assert gaps(batches) == [Gap("a", "2", SHARD_END)]
+
+
+def test_no_gap_at_the_end_of_a_closed_shard_that_was_read():
+    kinesis = FakeKinesis(a=Shard(1, 2, is_closed=True))
+
+    batches = list(source(kinesis).batches({"a": "2"}))
+
+    assert spans(batches) == [("a", "2", SHARD_END, 0)]
+    assert gaps(batches) == []
+
+
+@pytest.mark.parametrize("lag_ms", [DAY_MS, DAY_MS - 600_000 + 1])
+def test_reader_near_the_horizon_notices_what_expires_between_two_pages(lag_ms):
+    """The sink is slow: after the first page the next records go, with and without the last."""
+    kinesis = FakeKinesis(a=Shard(*range(1, 9)))
+    original = kinesis.get_records
+
+    def get_records(**request):
+        page = original(**request)
+        kinesis.shards["a"].records[:] = [(6, NOON + timedelta(seconds=1)), (7, NOON), (8, NOON)]
+        return page | ({"MillisBehindLatest": lag_ms} if len(kinesis.reads) == 1 else {})
+
+    kinesis.get_records = get_records
+    batches = list(source(kinesis).batches({}))
+
+    assert sequences(batches) == [1, 2, 6, 7, 8]
+    assert gaps(batches) == [Gap("a", "2", "6", NOON_MS, NOON_MS + 1000)]
+
+
+def test_reader_far_from_the_horizon_asks_for_no_new_iterators():
+    kinesis = FakeKinesis(a=Shard(*range(1, 9)))
+
+    assert sequences(source(kinesis).batches({})) == list(range(1, 9))
+    assert kinesis.iterators == [("a", HORIZON)]
+
+
+def test_batch_ends_before_a_gap():
+    kinesis = Forgetful(a=Shard(1, 2))
+    reading = source(kinesis, once=False, limits=BatchLimits(flush_bytes_max=3))
+    original, calls = kinesis.get_records, []
+
+    def expire(**request):
+        calls.append(request)
+        if len(calls) == 2:
+            kinesis.shards["a"].records[:] = [(5, NOON), (6, NOON)]
+            raise ClientError({"Error": {"Code": "ExpiredIteratorException"}}, "GetRecords")
+        if len(calls) > 3:
+            reading.stop()
+        return original(**request)
+
+    kinesis.get_records = expire
+
+    batches = list(reading.batches({}))
+    assert spans(batches) == [("a", "0", "2", 2), ("a", "2", "6", 2)]
+    assert [batch.gap for batch in batches] == [None, Gap("a", "2", "5", NOON_MS, NOON_MS)]
