@@ -1,11 +1,11 @@
 """`deploy/template.yaml` as CloudFormation sees it: with parameters, conditions and functions."""
 
+import importlib.util
 import re
 from pathlib import Path
 
-import yaml
-
-TEMPLATE = Path(__file__).parents[2] / "deploy" / "template.yaml"
+ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "deploy" / "template.yaml"
 REGION, ACCOUNT = "us-east-1", "123456789012"
 
 _PSEUDO = {
@@ -17,26 +17,14 @@ _PSEUDO = {
 }
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short forms."""
+def _reader():
+    spec = importlib.util.spec_from_file_location("cfn", ROOT / "docs" / "cloudformation.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def _short_form(loader, suffix, node):
-    name = suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}"
-    if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_scalar(node)
-        return {name: value.split(".", 1) if suffix == "GetAtt" else value}
-    if isinstance(node, yaml.SequenceNode):
-        return {name: loader.construct_sequence(node, deep=True)}
-    return {name: loader.construct_mapping(node, deep=True)}
-
-
-_Loader.add_multi_constructor("!", _short_form)
-
-
-def load(path=TEMPLATE):
-    """The template with functions in their long form."""
-    return yaml.load(path.read_text(), _Loader)
+load = _reader().load
 
 
 class Stack:
