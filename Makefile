@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEPLOY_VENV := .venv-deploy
 
-.PHONY: setup demo test lint docs bench soak lambda deploy-tools clean
+.PHONY: setup demo test lint docs bench soak lambda lambda-pins deploy-tools clean
 
 setup: $(READY)
 
@@ -41,12 +41,14 @@ test: lint
 docs: $(READY)
 	@$(BIN)/python docs/generate.py --write
 
+# WRITE=--write puts the tables into docs/performance.md, cost.md and postgresql-cost.md.
 bench: $(READY)
-	@$(BIN)/python bench/decode.py
+	@$(BIN)/python bench/decode.py $(WRITE)
+	@$(BIN)/python bench/cost.py $(WRITE)
 	@$(BIN)/python bench/kinesis.py
 	@$(BIN)/python bench/columns.py
 	@$(BIN)/python bench/run.py
-	@$(BIN)/python bench/postgres.py
+	@$(BIN)/python bench/postgres.py $(WRITE)
 
 # Kills the endpoint, the emitter and PostgreSQL fifty times while statements run.
 soak: $(READY)
@@ -57,6 +59,15 @@ lambda: $(READY)
 	@for architecture in arm64 x86_64; do \
 	  $(BIN)/python deploy/build.py --architecture $$architecture $(if $(FAST),--fast) \
 	    --zip build/lambda-$$architecture.zip || exit; \
+	done
+
+# The newest releases of what runs in Lambda, pinned by hash.
+lambda-pins: $(READY)
+	@for extra in "" fast; do \
+	  $(BIN)/uv pip compile pyproject.toml $${extra:+--extra $$extra} --quiet --upgrade \
+	    --generate-hashes --only-binary :all: --no-header --no-annotate --python-version 3.13 \
+	    --python-platform aarch64-manylinux_2_28 \
+	    --output-file deploy/requirements$${extra:+-$$extra}.txt >/dev/null || exit; \
 	done
 
 # cfn-lint, sam and checkov, for tests/deploy; in an environment of their own.

@@ -1,7 +1,7 @@
 """The handler that everybody copies, written after the common pattern, as the thing to beat.
 
-base64, one KMS call a record (here a stub at no cost), the official SDK, zlib, `json.loads`, a
-list filtered in place, the events printed, `json.dumps`, base64.
+base64, one KMS call a record (here a stub), a key provider for each record, the official SDK,
+zlib, `json.loads`, a list filtered in place, the events printed, `json.dumps`, base64.
 """
 
 import base64

@@ -6,6 +6,8 @@ import uuid
 import pytest
 from hypothesis import HealthCheck, settings
 
+from accelerators import accelerated
+from dastream.format.primitives import ACCELERATORS
 from tables import make_table
 
 settings.register_profile(
@@ -17,6 +19,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("ci")
+
+
+@pytest.fixture(params=[(), ACCELERATORS], ids=["pure", "fast"])
+def with_and_without_accelerators(request):
+    """Each test of a module twice, by `pytestmark`."""
+    yield from accelerated(request.param)
 
 
 @pytest.fixture

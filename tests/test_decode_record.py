@@ -35,6 +35,8 @@ from support import (
     unwrap,
 )
 
+pytestmark = pytest.mark.usefixtures("with_and_without_accelerators")
+
 OTHER_STREAM = Position("a-stream-of-ones-own", "shardId-000000000000", "1")
 
 

@@ -154,3 +154,14 @@ def test_the_version_stands_in_one_place():
         if dastream.__version__ in path.read_text()
     ]
     assert found == [ROOT / "src" / "dastream" / "__init__.py"]
+
+
+def test_costs_are_computed_from_the_measured_table():
+    done = subprocess.run(
+        [sys.executable, ROOT / "bench" / "cost.py"],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+
+    assert done.stdout.strip() in text("docs/cost.md")

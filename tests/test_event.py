@@ -22,7 +22,7 @@ def test_replaced_member_leaves_nothing_of_the_old_value():
 
     assert masked.columns.statement == "***"
     assert b"cards" not in masked.entry
-    assert "cards" not in str([getattr(masked, name) for name in Event.__slots__])
+    assert "cards" not in str([getattr(masked, name) for name in Event.__struct_fields__])
 
 
 def test_replaced_members_stay_in_their_place_and_others_keep_their_bytes():

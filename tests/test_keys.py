@@ -178,6 +178,22 @@ def test_no_data_key_outlives_its_age_although_it_was_used_last():
     assert {name[0] for name in unwrap._slots} == {b"young", b"new"}
 
 
+def test_nothing_holds_a_data_key_that_the_cache_has_dropped():
+    clock, gone = Clock(), []
+
+    class Noted(bytes):
+        def __del__(self):
+            gone.append(bytes(self))
+
+    cache = CachingUnwrap(lambda key, _: Noted(key), age_seconds_max=10, clock=clock)
+    cache(b"old", CONTEXT)
+    assert gone == []
+
+    clock.now += 11
+    cache(b"new", CONTEXT)
+    assert gone == [b"old"]
+
+
 def test_refused_key_costs_one_call_until_its_own_age():
     asked = Counted(poison=DecryptError("data key: kms refused it", hint="check"))
     unwrap = CachingUnwrap(asked, refusal_age_seconds_max=60, clock=(clock := Clock()))

@@ -1,3 +1,4 @@
+import gzip
 import json
 
 import msgspec
@@ -5,12 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dastream import line
+from dastream import decode_record, line
 from dastream.event import Event, Origin
 from dastream.format.engines import ENGINES
 from dastream.line import Head
 from dastream.record import Position
-from support import ARRIVAL_MS, ARRIVAL_TIME, CLUSTER, INSTANCE, SHARD, STREAM, compact, entry
+from support import (
+    ARRIVAL_MS,
+    ARRIVAL_TIME,
+    CLUSTER,
+    INSTANCE,
+    SHARD,
+    STREAM,
+    compact,
+    encrypt,
+    entry,
+    envelope,
+    payload,
+    record,
+    unwrap,
+)
 
 ENGINE = ENGINES["postgresql"]
 HERE = Origin(
@@ -70,11 +85,13 @@ def test_any_entry_comes_back_from_a_line_that_is_one_line_of_json(value, spaced
 @given(OBJECTS)
 def test_members_keep_their_names_unless_the_name_is_ours(value):
     written = json.loads(line.write(event(compact(value))))
+    is_renamed = not value.keys().isdisjoint({*OURS, "entry"})
 
+    assert written.get("renamed", False) is is_renamed
     for name, member in value.items():
-        is_renamed = name in OURS or name.startswith("entry")
-        assert written[f"entry.{name}" if is_renamed else name] == member
-    assert len(written) == len(value) + len(OURS) - 1  # `more` is left out
+        is_other = is_renamed and (name in OURS or name.startswith("entry"))
+        assert written[f"entry.{name}" if is_other else name] == member
+    assert len(written) == len(value) + len(OURS) - 2 + is_renamed  # `more` is left out
 
 
 def _no_name_twice(pairs):
@@ -96,7 +113,7 @@ def test_line_has_our_members_first_and_then_the_bytes_of_the_entry():
 def test_what_a_path_does_not_know_is_null():
     head = json.loads(line.write(event(b"{}", Origin(ENGINE))))
 
-    assert head == dict.fromkeys(OURS[:-1]) | {"eventId": "0a1b-3", "engine": "postgresql"}
+    assert head == dict.fromkeys(OURS[:-2]) | {"eventId": "0a1b-3", "engine": "postgresql"}
 
 
 def test_unknown_members_of_the_record_stand_under_more():
@@ -119,12 +136,30 @@ def test_unknown_members_of_the_record_stand_under_more():
         (b'"text"', b'"postgresql","entry":"text"}'),
         (b"null", b'"postgresql","entry":null}'),
         (b'[{"eventId":1}]', b'"postgresql","entry":[{"eventId":1}]}'),
-        (b'{"entry":5}', b'"postgresql","entry.entry":5}'),
-        (b'{"entry.eventId":5}', b'"postgresql","entry.entry.eventId":5}'),
-        (b'{"event\\u0049d":5}', b'"postgresql","entry.event\\u0049d":5}'),
-        (b'{"\\u0065ntry":5}', b'"postgresql","entry.\\u0065ntry":5}'),
-        (b'{"shardId" :"\\"eventId\\":"}', b'"postgresql","entry.shardId" :"\\"eventId\\":"}'),
-        (b'{"a":{"engine":1},"engine":2}', b'"postgresql","a":{"engine":1},"entry.engine":2}'),
+        (b'{"entry":5}', b'"postgresql","renamed":true,"entry.entry":5}'),
+        (b'{"entry.eventId":5}', b'"postgresql","entry.eventId":5}'),
+        (b'{"renamed":1}', b'"postgresql","renamed":true,"entry.renamed":1}'),
+        (
+            b'{"more":1,"entry.more":2,"entryX":3}',
+            b'"postgresql","renamed":true,"entry.more":1,"entry.entry.more":2,"entry.entryX":3}',
+        ),
+        (b'{"a":"\\ud800"}', b'"postgresql","a":"\\ud800"}'),
+        (b'{"engine":"\\ud800"}', b'"postgresql","renamed":true,"entry.engine":"\\ud800"}'),
+        (
+            b'{"entry\\ud800":1,"entry":2}',
+            b'"postgresql","renamed":true,"entry.entry\\ud800":1,"entry.entry":2}',
+        ),
+        (b'"\\udfff\\ud83d\\ude00"', b'"postgresql","entry":"\\udfff\\ud83d\\ude00"}'),
+        (b'{"event\\u0049d":5}', b'"postgresql","renamed":true,"entry.event\\u0049d":5}'),
+        (b'{"\\u0065ntry":5}', b'"postgresql","renamed":true,"entry.\\u0065ntry":5}'),
+        (
+            b'{"shardId" :"\\"eventId\\":"}',
+            b'"postgresql","renamed":true,"entry.shardId" :"\\"eventId\\":"}',
+        ),
+        (
+            b'{"a":{"engine":1},"engine":2}',
+            b'"postgresql","renamed":true,"a":{"engine":1},"entry.engine":2}',
+        ),
         (b'{"a":"engine","engineX":2}', b'"postgresql","a":"engine","engineX":2}'),
     ],
 )
@@ -133,6 +168,28 @@ def test_entry_is_written_and_read_back_byte_for_byte(data, end):
 
     assert written.endswith(end)
     assert line.parse(written).entry == without_breaks(data)
+
+
+def test_events_become_lines_one_after_the_other():
+    events = [event(b'{"a":1}'), event(b"5", Origin(ENGINE)), event(b'{"more":1}')]
+
+    assert line.text(events) == b"".join(line.write(one) + b"\n" for one in events)
+    assert line.write_all(events) == [line.write(one) for one in events]
+    assert line.text([]) == b""
+
+
+@given(OBJECTS, st.booleans(), st.booleans())
+def test_plain_entries_are_taken_over_as_any_other(value, spaced, ascii_only):
+    """What decode has looked at already gives the same line as what it has not."""
+    data = as_written(value, spaced=spaced, ascii_only=ascii_only)
+    (decoded,) = entries_of(data)
+
+    assert line.write(decoded) == line.write(Event(decoded.id, data, decoded.origin))
+
+
+def entries_of(*entries):
+    data = payload([]).replace(b"[]", b"[" + b",".join(entries) + b"]")
+    return decode_record(record(envelope(encrypt(gzip.compress(data)))), unwrap)
 
 
 def test_head_comes_back():

@@ -1,6 +1,7 @@
 import pytest
 
 from dastream.errors import ConfigError
+from dastream.format.limits import Limits
 from dastream.settings import Settings
 
 
@@ -15,7 +16,11 @@ def test_variables_are_the_names_in_capitals():
         "DASTREAM_KMS_KEY_ID": "alias/activity",
         "DASTREAM_KEY_CACHE_KEYS_MAX": "7",
         "DASTREAM_KEY_CACHE_AGE_SECONDS_MAX": "1.5",
+        "DASTREAM_ENVELOPE_BYTES_MAX": "2000",
+        "DASTREAM_ENCRYPTED_KEYS_MAX": "3",
         "DASTREAM_PAYLOAD_BYTES_MAX": "1000",
+        "DASTREAM_VALUES_MAX": "5",
+        "DASTREAM_ENTRIES_MAX": "4",
     }
 
     assert Settings.from_environment(environment) == Settings(
@@ -24,7 +29,11 @@ def test_variables_are_the_names_in_capitals():
         kms_key_id="alias/activity",
         key_cache_keys_max=7,
         key_cache_age_seconds_max=1.5,
+        envelope_bytes_max=2000,
+        encrypted_keys_max=3,
         payload_bytes_max=1000,
+        values_max=5,
+        entries_max=4,
     )
     assert {name.removeprefix("DASTREAM_").lower() for name in environment} == set(
         Settings.__struct_fields__
@@ -69,3 +78,7 @@ def test_unusable_value_is_named_and_not_quoted(name, value):
         Settings.from_environment({f"DASTREAM_{name.upper()}": value})
 
     assert f"`{value}`" not in str(caught.value)
+
+
+def test_limits_of_decoding_have_the_defaults_of_the_settings():
+    assert {name: getattr(Settings(), name) for name in Limits._fields} == Limits()._asdict()

@@ -53,3 +53,13 @@ def test_escapes_of_other_things_stay(piece):
     data = piece * 200_000
 
     assert surrogates.replace_lone(data) == data
+
+
+@given(st.text(st.characters() | st.sampled_from(["\\", '"', "\ud83d", "\ude00"]), max_size=20))
+def test_hidden_halves_are_shown_again_and_do_not_keep_json_from_being_passed_on(text):
+    data = json.dumps([text]).encode()
+
+    hidden = surrogates.hide(data)
+
+    (raw,) = msgspec.json.decode(hidden, type=list[msgspec.Raw])
+    assert surrogates.show(bytes(raw)) == data[1:-1]

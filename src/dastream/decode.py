@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
+from itertools import repeat
 
 import msgspec
 
 from dastream.event import Event, Origin
 from dastream.format import engines, envelope, message, payload
+from dastream.format.envelope import Envelope
+from dastream.format.limits import Limits
+from dastream.format.payload import Payload
 from dastream.keys import Unwrap, encryption_context, resource_id
 from dastream.record import Record
 from dastream.settings import Settings
@@ -26,52 +31,66 @@ def decode_record(record: Record, unwrap: Unwrap, *, resource_id: str | None = N
 
 
 class Decoder:
-    """`decode_record` with its settings held: unwrap, resource id, bound on a payload's size."""
+    """`decode_record` with its settings held: unwrap, resource id, bounds on what it takes."""
 
     def __init__(
         self,
         unwrap: Unwrap,
         *,
         resource_id: str | None = None,
-        payload_bytes_max: int = payload.PAYLOAD_BYTES_MAX,
+        limits: Limits = Limits(),  # noqa: B008 - immutable
     ) -> None:
         self._unwrap = unwrap
         self._context = encryption_context(resource_id) if resource_id else {}
-        self._payload_bytes_max = payload_bytes_max
+        self._limits = limits
 
     @classmethod
     def from_settings(cls, settings: Settings, unwrap: Unwrap) -> Decoder:
         """A decoder as the settings say."""
-        return cls(
-            unwrap,
-            resource_id=settings.resource_id,
-            payload_bytes_max=settings.payload_bytes_max,
-        )
+        limits = Limits(**{name: getattr(settings, name) for name in Limits._fields})
+        return cls(unwrap, resource_id=settings.resource_id, limits=limits)
 
     def __call__(self, record: Record) -> list[Event]:
-        outer = envelope.parse(record.data)
+        outer = envelope.parse(record.data, self._limits)
         data_key = self._unwrap(outer.key, self._context_of(record))
-        opened = message.open_message(outer.message, data_key)
-        inner = payload.parse(payload.gunzip(opened.plaintext, bytes_max=self._payload_bytes_max))
-        entries = [bytes(raw) for raw in inner.entries]
-        origin = Origin(
-            engine=engines.recognise(outer.version, entries),
-            cluster_id=inner.cluster_id,
-            instance_id=inner.instance_id,
-            position=record.position,
-            arrival_ms=record.arrival_ms,
-            more=_more(outer.more, inner.more),
-        )
-        message_id = opened.id.hex()
-        return [Event(f"{message_id}-{i}", entry, origin) for i, entry in enumerate(entries)]
+        opened = message.open_message(outer.message, data_key, limits=self._limits)
+        inner = payload.parse(payload.gunzip(opened.plaintext, self._limits), self._limits)
+        return _events(opened.id.hex(), inner, _origin(record, outer, inner))
 
     def _context_of(self, record: Record) -> Mapping[str, str]:
-        owner = resource_id(record.position.stream) if record.position else None
-        return encryption_context(owner) if owner else self._context
+        return (
+            _stream_context(record.position.stream) or self._context
+            if record.position
+            else self._context
+        )
 
 
-def _more(outer: dict[str, msgspec.Raw], inner: dict[str, msgspec.Raw]) -> bytes | None:
+@lru_cache(maxsize=64)
+def _stream_context(stream: str) -> Mapping[str, str] | None:
+    """The encryption context that the stream's name tells."""
+    owner = resource_id(stream)
+    return encryption_context(owner) if owner else None
+
+
+def _origin(record: Record, outer: Envelope, inner: Payload) -> Origin:
+    return Origin(
+        engines.recognise(outer.version, inner.entries),
+        inner.cluster_id,
+        inner.instance_id,
+        record.position,
+        record.arrival_ms,
+        _more(outer, inner) if outer.more or inner.more else None,
+    )
+
+
+def _events(message_id: str, inner: Payload, origin: Origin) -> list[Event]:
+    ids = [f"{message_id}-{index}" for index in range(len(inner.entries))]
+    if inner.plain_members is None:
+        return [Event(id, entry, origin) for id, entry in zip(ids, inner.entries, strict=True)]
+    return list(map(Event, ids, inner.entries, repeat(origin), repeat(True), inner.plain_members))
+
+
+def _more(outer: Envelope, inner: Payload) -> bytes:
     """Members that no known version has, kept under the layer they came from."""
-    layers = {"envelope": outer, "payload": inner}
-    unknown = {layer: members for layer, members in layers.items() if members}
-    return msgspec.json.encode(unknown) if unknown else None
+    layers = {"envelope": outer.more, "payload": inner.more}
+    return msgspec.json.encode({layer: members for layer, members in layers.items() if members})

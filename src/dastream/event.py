@@ -7,8 +7,7 @@ new bytes (`Event.replace`), so nothing that was masked stays behind in a copy.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,7 +16,15 @@ from dastream import surrogates
 from dastream.errors import NOT_JSON
 from dastream.record import Position
 
-__all__ = ["SCHEMA_VERSION", "Columns", "Engine", "Event", "Members", "Origin"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "Columns",
+    "Engine",
+    "Event",
+    "Members",
+    "Origin",
+    "members_of",
+]
 
 SCHEMA_VERSION = 1
 """Version of the columns and of the delivered line. Columns are added, never changed: each addition
@@ -120,8 +127,7 @@ class Engine(NamedTuple):
     columns: Callable[[bytes], Columns]
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True, gc=False):
     """Where an entry came from. The events of one record share one origin.
 
     `cluster_id` and `instance_id` are what the payload says, None where it says nothing. `more`
@@ -136,15 +142,11 @@ class Origin:
     more: bytes | None = None
 
 
-class Members(msgspec.Struct, frozen=True):
-    """The few members of an entry that the built-in transforms look at, of whatever type."""
+class Members(msgspec.Struct, frozen=True, gc=False):
+    """The two members of an entry that records are filtered by, of whatever type."""
 
     type: Any = None
     dbUserName: Any = None  # noqa: N815 - the engine's spelling
-    command: Any = None
-    class_: Any = msgspec.field(default=None, name="class")
-    exitCode: Any = None  # noqa: N815 - the engine's spelling
-    errorMessage: Any = None  # noqa: N815 - the engine's spelling
 
 
 _NO_MEMBERS = Members()
@@ -152,22 +154,21 @@ _decode_members = msgspec.json.Decoder(Members).decode
 _decode_all_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-class Event:
+class Event(msgspec.Struct, eq=False, gc=False):
     """One entry with its id and its origin.
 
     `id` is a pure function of the record's bytes: the message id of the authenticated header in
     hex, a dash, and the entry's index in `databaseActivityEventList` before any filter. `entry`
-    is the JSON value exactly as the engine wrote it.
+    is the JSON value exactly as the engine wrote it. `is_plain` is true where it is known that a
+    delivered line may take the entry over as it is, see `dastream.line`.
     """
 
-    __slots__ = ("_columns", "_members", "entry", "id", "origin")
-
-    def __init__(self, id: str, entry: bytes, origin: Origin) -> None:
-        self.id = id
-        self.entry = entry
-        self.origin = origin
-        self._members: Members | None = None
-        self._columns: Columns | None = None
+    id: str
+    entry: bytes
+    origin: Origin
+    is_plain: bool = False
+    _members: Members | None = None
+    _columns: Columns | None = None
 
     @property
     def members(self) -> Members:
@@ -206,3 +207,8 @@ class Event:
     def __repr__(self) -> str:
         # An entry holds SQL text, so it must not show in a log or a traceback.
         return f"<Event {self.id}>"
+
+
+def members_of(events: Iterable[Event]) -> list[Members]:
+    """`Event.members` of many events; those of a record have been read together."""
+    return [event._members or event.members for event in events]  # noqa: SLF001 - in a hot loop

@@ -146,9 +146,9 @@ def open_unwrap(settings: Settings, client: Any) -> CachingUnwrap:
 
 @dataclass(slots=True)
 class _Slot:
-    """One key's outcome. `done` is set when `data_key` or `error` is there."""
+    """One key's outcome, good `until` then. `done` is set when `data_key` or `error` is there."""
 
-    since: float
+    until: float
     done: threading.Event = field(default_factory=threading.Event)
     data_key: bytes | None = None
     error: DastreamError | None = None
@@ -182,28 +182,30 @@ class CachingUnwrap:
         self._slots: OrderedDict[tuple[object, ...], _Slot] = OrderedDict()
 
     def __call__(self, key: bytes, context: Mapping[str, str]) -> bytes:
-        name = (key, *sorted(context.items()))
-        slot, is_new = self._slot(name)
+        name = (key, frozenset(context.items()))
+        with self._lock:
+            slot = self._slots.get(name)
+            is_new = slot is None or self._clock() >= slot.until
+            if slot is None or is_new:
+                slot = self._add(name)
+            else:
+                self.hits += 1
+                self._slots.move_to_end(name)
         if is_new:
             self._fill(name, slot, key, context)
-        slot.done.wait()
+        if slot.data_key is None:
+            slot.done.wait()
         if slot.data_key is None:
             raise _again(slot.error)
         return slot.data_key
 
-    def _slot(self, name: tuple[object, ...]) -> tuple[_Slot, bool]:
-        with self._lock:
-            slot = self._slots.get(name)
-            if slot is not None and not self._is_stale(slot):
-                self.hits += 1
-                self._slots.move_to_end(name)
-                return slot, False
-            self.misses += 1
-            self._expire()
-            slot = self._slots[name] = _Slot(self._clock())
-            while len(self._slots) > self._keys_max:
-                self._slots.popitem(last=False)
-            return slot, True
+    def _add(self, name: tuple[object, ...]) -> _Slot:
+        self.misses += 1
+        self._expire()
+        slot = self._slots[name] = _Slot(self._clock() + self._age_seconds_max)
+        while len(self._slots) > self._keys_max:
+            self._slots.popitem(last=False)
+        return slot
 
     def _fill(
         self, name: tuple[object, ...], slot: _Slot, key: bytes, context: Mapping[str, str]
@@ -212,6 +214,7 @@ class CachingUnwrap:
             slot.data_key = self._unwrap(key, context)
         except DecryptError as error:
             slot.error = error
+            slot.until = self._clock() + self._refusal_age_seconds_max
         except BaseException as error:
             slot.error = error if isinstance(error, DastreamError) else None
             with self._lock:
@@ -223,13 +226,9 @@ class CachingUnwrap:
 
     def _expire(self) -> None:
         """Drop stale outcomes wherever they stand, so that no unused data key stays on."""
-        for name in [name for name, slot in self._slots.items() if self._is_stale(slot)]:
+        now = self._clock()
+        for name in [name for name, slot in self._slots.items() if now >= slot.until]:
             del self._slots[name]
-
-    def _is_stale(self, slot: _Slot) -> bool:
-        refused = slot.done.is_set() and slot.error is not None
-        age_max = self._refusal_age_seconds_max if refused else self._age_seconds_max
-        return self._clock() - slot.since >= age_max
 
 
 def _again(error: DastreamError | None) -> DastreamError:

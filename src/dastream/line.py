@@ -3,26 +3,32 @@
 ::
 
     {"eventId":…,"clusterId":…,"instanceId":…,"shardId":…,"sequenceNumber":…,"arrivalTime":…,
-     "engine":…[,"more":…],<the entry's members as the engine wrote them>}
+     "engine":…[,"more":…][,"renamed":true],<the entry's members as the engine wrote them>}
 
-A member of the entry with one of our names is kept as `entry.NAME`, and so is one whose name
-begins with `entry`: every line turns back into the same entry. An entry that is no JSON object
-becomes the one member `entry`. Line breaks, which JSON has only between tokens, are taken out.
+If an entry has a member with one of our names, or one called `entry`, the line says `renamed`,
+and in it each of the entry's members with one of our names, or one that begins with `entry`, is
+called `entry.NAME`. So every line turns back into the same entry. An entry that is no JSON
+object becomes the one member `entry`. Line breaks, which JSON has only between tokens, are taken
+out.
+
+An entry is *plain* if nothing of that is needed: it begins with `{"`, has none of those names and
+no line break.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, NoReturn
 
 import msgspec
 
 from dastream import surrogates
-from dastream.event import Event, Origin
+from dastream.errors import NOT_JSON
+from dastream.event import Event, Members, Origin
 from dastream.record import iso_time
 
-__all__ = ["Head", "Line", "parse", "write", "write_all"]
+__all__ = ["Head", "Line", "PlainMembers", "parse", "refuse", "text", "write", "write_all"]
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -44,6 +50,8 @@ class Head(msgspec.Struct, frozen=True):
     """The engine: `aurora-postgresql`, `aurora-mysql`, `oracle`, `sqlserver`, `postgresql`."""
     more: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     """Members of envelope and payload that dastream does not know, by layer; mostly absent."""
+    renamed: bool | msgspec.UnsetType = msgspec.UNSET
+    """True if members of the entry had to be called `entry.NAME`; mostly absent."""
 
 
 class Line(NamedTuple):
@@ -58,26 +66,57 @@ _decode_head = msgspec.json.Decoder(Head).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
 
-_COLLIDING = (b'"entry', b"\\u00", *(b'"%s"' % name.encode() for name in sorted(_OURS)))
-"""What an entry holds if one of its members may have to be renamed; names may be escaped."""
-
 _TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*+)"(\s*:)?|[][{}]')
+_START = b'{"eventId":'
+_RENAMED = b',"renamed":true,'
+
+
+class _Reserved:
+    """The type of a member that must not be there: no value becomes one."""
+
+
+def refuse(type: type, value: object) -> NoReturn:
+    """The `dec_hook` of a decoder of `PlainMembers`."""
+    raise ValueError(type, value)
+
+
+PlainMembers = msgspec.defstruct(
+    "PlainMembers",
+    [(name, _Reserved, None) for name in (*Head.__struct_fields__, "entry")],
+    bases=(Members,),
+    frozen=True,
+    gc=False,
+)
+"""`Members` of an entry in which no name has to be changed; others do not decode."""
+
+_decode_plain = msgspec.json.Decoder(PlainMembers, dec_hook=refuse).decode
 
 
 def write(event: Event) -> bytes:
     """The line of an event, without the line feed that ends it."""
-    return next(write_all((event,)))
+    return text((event,))[:-1]
 
 
-def write_all(events: Iterable[Event]) -> Iterator[bytes]:
-    """The lines of events. The events of one record share all of their head but the id."""
+def write_all(events: Iterable[Event]) -> list[bytes]:
+    """The lines of events, without line feeds."""
+    return text(events).split(b"\n")[:-1]
+
+
+def text(events: Iterable[Event]) -> bytes:
+    """The lines of events, each with its line feed."""
+    parts: list[bytes] = []
     origin: Origin | None = None
-    head = b""
+    head = head_and_comma = b""
     for event in events:
-        if event.origin is not origin:
+        if event.origin is not origin:  # the events of one record share one
             origin = event.origin
-            head = _without_breaks(_encode(_head(origin)))[len(b'{"eventId":""') : -1]
-        yield b'{"eventId":' + _encode(event.id) + head + _members(event.entry)
+            head = _head(origin)
+            head_and_comma = head + b","
+        if event.is_plain:
+            parts += _START, _encode(event.id), head_and_comma, event.entry[1:], b"\n"
+        else:
+            parts += _START, _encode(event.id), head, _members(event.entry), b"\n"
+    return b"".join(parts)
 
 
 def _members(entry: bytes) -> bytes:
@@ -85,30 +124,50 @@ def _members(entry: bytes) -> bytes:
     entry = _without_breaks(entry)
     if not entry.startswith(b"{"):
         return b',"entry":' + entry + b"}"
-    for name in _COLLIDING:
-        if name in entry:
-            entry = _rename(entry, _kept_name)
-            break
+    if not _is_free_of_our_names(entry):
+        return _RENAMED + _rename(entry, _kept_name)[1:]
     is_empty = entry[1:-1].strip() == b""
     return entry[1:] if is_empty else b"," + entry[1:]
 
 
+def _is_free_of_our_names(entry: bytes) -> bool:
+    try:
+        surrogates.decode(_decode_plain, entry)
+    except NOT_JSON:
+        return False
+    return True
+
+
 def parse(line: bytes) -> Line:
     """Take a line apart. Raises ValueError if `write` did not make it."""
-    head = surrogates.decode(_decode_head, line)
+    try:
+        return _parse(line)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        head, entry = _parse(surrogates.hide(line))
+    if head.more is not msgspec.UNSET:
+        head = msgspec.structs.replace(head, more=msgspec.Raw(surrogates.show(bytes(head.more))))
+    return Line(head, surrogates.show(entry))
+
+
+def _parse(line: bytes) -> Line:
+    head = _decode_head(line)
     prefix = _encode(head)[:-1]
     if not line.startswith(prefix):
         raise ValueError("not a delivered line")
     rest = line[len(prefix) :]
+    if head.renamed is True:
+        return Line(head, _rename(b"{" + rest.removeprefix(b","), _old_name))
     if rest.startswith(b',"entry":'):
         return Line(head, rest[len(b',"entry":') : -1])
-    entry = b"{" + rest.removeprefix(b",")
-    return Line(head, _rename(entry, _old_name) if b'"entry' in entry else entry)
+    return Line(head, b"{" + rest.removeprefix(b","))
 
 
-def _head(origin: Origin) -> Head:
+def _head(origin: Origin) -> bytes:
+    """What all lines of one origin have between their event id and the entry."""
     position = origin.position
-    return Head(
+    head = Head(
         eventId="",
         clusterId=origin.cluster_id,
         instanceId=origin.instance_id,
@@ -118,6 +177,7 @@ def _head(origin: Origin) -> Head:
         engine=origin.engine.name,
         more=msgspec.UNSET if origin.more is None else msgspec.Raw(origin.more),
     )
+    return _without_breaks(_encode(head))[len(b'{"eventId":""') : -1]
 
 
 def _without_breaks(json: bytes) -> bytes:

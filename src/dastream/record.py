@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from dastream.errors import RecordError
@@ -169,10 +170,19 @@ def digest(records: Iterable[Record]) -> str:
     return hasher.hexdigest()
 
 
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC, as all here
+
+
 def iso_time(time_ms: int) -> str:
     """Milliseconds since 1970 as ISO 8601 in UTC: `2026-11-23T07:28:05.123Z`."""
-    moment = datetime.fromtimestamp(time_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"
+    second, ms = divmod(time_ms, 1000)
+    return f"{_iso_second(second)}.{ms:03d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _iso_second(second: int) -> str:
+    """Records come many a second."""
+    return (_EPOCH + timedelta(seconds=second)).isoformat()
 
 
 def utc_day(arrival_ms: int) -> str:

@@ -33,8 +33,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Data keys in the cache."""
     key_cache_age_seconds_max: Annotated[float, msgspec.Meta(ge=0)] = 300
     """Seconds that a data key stays in the cache."""
+    envelope_bytes_max: Annotated[int, msgspec.Meta(ge=1)] = 16 * 1024 * 1024
+    """Bytes of a record; a longer one is a dead letter. Kinesis takes no more than 10 MiB."""
+    encrypted_keys_max: Annotated[int, msgspec.Meta(ge=1)] = 64
+    """Encrypted data keys in a message; more are a dead letter. Activity streams write one."""
     payload_bytes_max: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024 * 1024
     """Bytes of a decompressed payload; a larger one is a dead letter."""
+    values_max: Annotated[int, msgspec.Meta(ge=1)] = 1_000_000
+    """JSON values in a payload, by the commas between them; more are a dead letter."""
+    entries_max: Annotated[int, msgspec.Meta(ge=1)] = 100_000
+    """Entries in a payload; more are a dead letter."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], **given: Any) -> Settings:

@@ -35,6 +35,8 @@ from support import (
     unwrap,
 )
 
+pytestmark = pytest.mark.usefixtures("with_and_without_accelerators")
+
 ARN = f"arn:aws:kinesis:us-east-1:123456789012:stream/{STREAM}"
 LAMBDA_REPLY_BYTES_MAX = 6_291_556
 

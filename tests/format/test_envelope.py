@@ -3,8 +3,11 @@ import json
 import pytest
 
 from dastream.errors import EnvelopeError
-from dastream.format.envelope import ENVELOPE_BYTES_MAX, KEY_BYTES_MAX, parse
+from dastream.format.envelope import KEY_BYTES_MAX, parse
+from dastream.format.limits import Limits
 from support import compact, encrypt, envelope
+
+pytestmark = pytest.mark.usefixtures("with_and_without_accelerators")
 
 MESSAGE = encrypt(b"text")
 
@@ -105,5 +108,5 @@ def test_invalid_utf8_in_an_unknown_member_is_refused():
 
 
 def test_longer_data_than_any_record_is_refused_unread():
-    with pytest.raises(EnvelopeError, match=f"longer than {ENVELOPE_BYTES_MAX} bytes"):
-        parse(bytes(ENVELOPE_BYTES_MAX + 1))
+    with pytest.raises(EnvelopeError, match="longer than 100 bytes"):
+        parse(bytes(101), Limits(envelope_bytes_max=100))

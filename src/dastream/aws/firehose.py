@@ -11,11 +11,10 @@ whole invocation again.
 
 from __future__ import annotations
 
-import binascii
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -24,7 +23,7 @@ from dastream.aws.metrics import Log, Meter, Metrics, metric_lines, print_line
 from dastream.clients import open_client
 from dastream.decode import Decoder
 from dastream.errors import EnvelopeError, RecordError
-from dastream.event import Event
+from dastream.format.primitives import primitives
 from dastream.keys import CachingUnwrap, open_unwrap, owner_of
 from dastream.record import Position, Record, utc_day
 from dastream.settings import Settings
@@ -103,17 +102,15 @@ class FirehoseTransform:
             event,
             stream=stream,
             owner=owner,
-            events=self._transformed(meter),
+            decode=meter,
+            transforms=self._transforms,
             metrics=metrics,
             log=self._log,
         )
         answers = [invocation.answer(item) for item in event["records"]]
-        for metric_line in metric_lines(metrics, _now_ms()):
+        for metric_line in metric_lines(metrics, time.time_ns() // 1_000_000):
             self._log(metric_line)
         return {"records": answers}
-
-    def _transformed(self, meter: Meter) -> Callable[[Record, Counter[str]], list[Event]]:
-        return lambda record, dropped: apply(self._transforms, meter(record), dropped)
 
 
 class _Invocation:
@@ -125,13 +122,15 @@ class _Invocation:
         *,
         stream: str,
         owner: str,
-        events: Callable[[Record, Counter[str]], list[Event]],
+        decode: Meter,
+        transforms: Sequence[NamedTransform],
         metrics: Metrics,
         log: Log,
     ) -> None:
         self._stream = stream
         self._owner = owner
-        self._events = events
+        self._decode = decode
+        self._transforms = transforms
         self._metrics = metrics
         self._log = log
         self._room_bytes = REPLY_BYTES_MAX - sum(
@@ -144,18 +143,19 @@ class _Invocation:
         dropped: Counter[str] = Counter()
         try:
             record = self._record(item)
-            events = self._events(record, dropped)
+            events = apply(self._transforms, self._decode(record), dropped)
         except RecordError as error:
             return self._fail(item, type(error).__name__, str(error))
-        if not events:
-            self._metrics.dropped += dropped
-            return {"recordId": item["recordId"], "result": "Dropped"}
-        data = _encode(events)
-        if len(data) + _METADATA_BYTES > self._room_bytes:
+        data = primitives.b64encode(line.text(events))
+        needed = len(data) + _METADATA_BYTES if events else 0
+        if needed > self._room_bytes:
             return self._fail(item, "oversize", "the reply has no room for it")
-        self._room_bytes -= len(data) + _METADATA_BYTES
-        self._metrics.dropped += dropped
+        self._room_bytes -= needed
         self._metrics.events += len(events)
+        for name, count in dropped.items():
+            self._metrics.dropped[name] += count
+        if not events:
+            return {"recordId": item["recordId"], "result": "Dropped"}
         return {"recordId": item["recordId"], "result": "Ok", "data": data} | self._place(record)
 
     def _place(self, record: Record) -> Answer:
@@ -167,19 +167,15 @@ class _Invocation:
 
     def _record(self, item: Mapping[str, Any]) -> Record:
         try:
-            data = binascii.a2b_base64(item["data"])
+            data = primitives.b64decode(item["data"])
         except ValueError:
             raise EnvelopeError("firehose record: data is not base64") from None
         kinesis = item.get("kinesisRecordMetadata")
         position = kinesis and Position(self._stream, kinesis["shardId"], kinesis["sequenceNumber"])
         record = Record(data, position, item.get("approximateArrivalTimestamp"))
-        self._measure(record)
+        self._metrics.record_bytes += len(data)
+        self._metrics.newest_ms = record.arrival_ms
         return record
-
-    def _measure(self, record: Record) -> None:
-        self._metrics.record_bytes += len(record.data)
-        if record.arrival_ms is not None:
-            self._metrics.seconds_behind = max(0, _now_ms() - record.arrival_ms) / 1000
 
     def _fail(self, item: Mapping[str, Any], error: str, reason: str) -> Answer:
         self._metrics.dead_letters[error] += 1
@@ -195,12 +191,3 @@ class _Invocation:
             }
         )
         return {"recordId": item["recordId"], "result": "ProcessingFailed"}
-
-
-def _encode(events: Sequence[Event]) -> str:
-    lines = b"".join([text + b"\n" for text in line.write_all(events)])
-    return binascii.b2a_base64(lines, newline=False).decode()
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

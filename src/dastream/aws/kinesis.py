@@ -96,9 +96,8 @@ class KinesisDelivery:
         records = [_record(item) for item in event["Records"]]
         metrics = Metrics(stream=_position(records[0]).stream)
         undelivered = self._deliver_all(records, metrics)
-        now_ms = time.time_ns() // 1_000_000
-        metrics.seconds_behind = max(0, now_ms - _arrival_ms(records[-1])) / 1000
-        for line in metric_lines(metrics, now_ms):
+        metrics.newest_ms = _arrival_ms(records[-1])
+        for line in metric_lines(metrics, time.time_ns() // 1_000_000):
             self._log(line)
         failures = [{"itemIdentifier": undelivered.sequence}] if undelivered else []
         return {"batchItemFailures": failures}

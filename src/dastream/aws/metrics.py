@@ -54,7 +54,7 @@ class Metrics:
 
     `dropped` counts events by transform, `dead_letters` records by error, `heard` the records of
     each instance, with nothing but a heartbeat in them too. `decode_ms` is the time spent in
-    decoding, `seconds_behind` the age of the newest record, None without one.
+    decoding, `newest_ms` when the newest record arrived, None without one.
     """
 
     stream: str
@@ -67,7 +67,7 @@ class Metrics:
     key_cache_hits: int = 0
     key_cache_misses: int = 0
     decode_ms: float = 0.0
-    seconds_behind: float | None = None
+    newest_ms: int | None = None
 
 
 class Meter:
@@ -116,8 +116,8 @@ def metric_lines(metrics: Metrics, now_ms: int) -> Iterator[dict[str, Any]]:
         "Dropped": metrics.dropped.total(),
         "DeadLetters": metrics.dead_letters.total(),
     }
-    if metrics.seconds_behind is not None:
-        values["SecondsBehind"] = metrics.seconds_behind
+    if metrics.newest_ms is not None:
+        values["SecondsBehind"] = max(0, now_ms - metrics.newest_ms) / 1000
     of_stream = {"Stream": metrics.stream}
     yield _line(of_stream, values, now_ms)
     for instance, count in metrics.heard.items():

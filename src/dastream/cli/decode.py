@@ -15,14 +15,11 @@ from dastream.cli.show import JsonView, open_console
 from dastream.clients import open_client
 from dastream.decode import Decoder
 from dastream.errors import ConfigError, RecordError
-from dastream.format.envelope import ENVELOPE_BYTES_MAX
 from dastream.keys import Unwrap, fixed_unwrap, open_unwrap
 from dastream.record import Record
 from dastream.settings import Settings
 
 __all__ = ["command"]
-
-LINE_BYTES_MAX = ENVELOPE_BYTES_MAX + 2
 
 
 @click.command(
@@ -50,7 +47,7 @@ def command(file: IO[bytes], data_keys: IO[bytes] | None, resource_id: str | Non
     decode = Decoder.from_settings(settings, _unwrap(settings, data_keys))
     view = JsonView(open_console())
     failures = 0
-    for number, record in _records(file):
+    for number, record in _records(file, settings.envelope_bytes_max + 2):
         try:
             events = decode(record)
         except RecordError as error:
@@ -69,13 +66,13 @@ def command(file: IO[bytes], data_keys: IO[bytes] | None, resource_id: str | Non
     return NOT_CLEAN
 
 
-def _records(file: IO[bytes]) -> Iterator[tuple[int, Record]]:
+def _records(file: IO[bytes], line_bytes_max: int) -> Iterator[tuple[int, Record]]:
     """Each line that is not blank; of one that is too long only the start, which is refused."""
     number = 0
-    while text := file.readline(LINE_BYTES_MAX):
+    while text := file.readline(line_bytes_max):
         number += 1
         rest = text
-        while not rest.endswith(b"\n") and (rest := file.readline(LINE_BYTES_MAX)):
+        while not rest.endswith(b"\n") and (rest := file.readline(line_bytes_max)):
             pass
         if text.strip():
             yield number, Record(text)

@@ -6,83 +6,95 @@ Source: Aurora User Guide, "Monitoring database activity streams". On the wire
 
 from __future__ import annotations
 
-import binascii
-from dataclasses import dataclass
-from typing import Any
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 
 from dastream.errors import NOT_JSON, EnvelopeError
+from dastream.format.limits import Limits
+from dastream.format.primitives import primitives
 
 __all__ = ["Envelope", "parse"]
-
-ENVELOPE_BYTES_MAX = 16 * 1024 * 1024
-"""A Kinesis record has at most 10 MiB; nothing longer can be one."""
 
 KEY_BYTES_MAX = 6144
 """The longest ciphertext that KMS takes (KMS API reference, Decrypt, CiphertextBlob)."""
 
 _TYPE = "DatabaseActivityMonitoringRecords"
-_MEMBERS = ("type", "version", "databaseActivityEvents", "key")
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """`message` and `key` are decoded from base64; `more` holds unknown members as raw JSON."""
 
     version: str
     message: bytes
     key: bytes
-    more: dict[str, msgspec.Raw]
+    more: Mapping[str, msgspec.Raw]
 
 
-def parse(data: bytes) -> Envelope:
+class _Members(msgspec.Struct):
+    type: str
+    version: str
+    databaseActivityEvents: str  # noqa: N815 - spelled as on the wire
+    key: str
+
+
+class _OnlyMembers(_Members, forbid_unknown_fields=True):
+    """The same, if there is nothing else: then nothing is left unread."""
+
+
+_LAST_NAME = re.compile(r"(\w+)`")
+"""Where msgspec names the member that an error is about."""
+
+_decode = msgspec.json.Decoder(_Members).decode
+_decode_only = msgspec.json.Decoder(_OnlyMembers).decode
+_decode_all = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def parse(data: bytes, limits: Limits = Limits()) -> Envelope:  # noqa: B008 - immutable
     """Take an envelope apart.
 
     Raises EnvelopeError if it is not the JSON object that activity streams publish.
     """
-    if len(data) > ENVELOPE_BYTES_MAX:
-        raise EnvelopeError(f"envelope: longer than {ENVELOPE_BYTES_MAX} bytes")
-    members = _members(data)
-    if _string(members, "type") != _TYPE:
+    if len(data) > limits.envelope_bytes_max:
+        raise EnvelopeError(
+            f"envelope: longer than {limits.envelope_bytes_max} bytes",
+            hint="raise DASTREAM_ENVELOPE_BYTES_MAX if the record is known to be good",
+        )
+    members, more = _read(data)
+    if members.type != _TYPE:
         raise EnvelopeError(
             "envelope: the type is not that of an activity stream",
             hint="check that the source is the stream aws-rds-das-…, not another one",
         )
-    key = _base64(members, "key")
+    key = _base64(members.key, "key")
     if not 0 < len(key) <= KEY_BYTES_MAX:
         raise EnvelopeError("envelope: the key has no length that kms writes")
-    return Envelope(
-        version=_string(members, "version"),
-        message=_base64(members, "databaseActivityEvents"),
-        key=key,
-        more={name: raw for name, raw in members.items() if name not in _MEMBERS},
-    )
+    message = _base64(members.databaseActivityEvents, "databaseActivityEvents")
+    return Envelope(members.version, message, key, more)
 
 
-def _members(data: bytes) -> dict[str, msgspec.Raw]:
+def _read(data: bytes) -> tuple[_Members, Mapping[str, msgspec.Raw]]:
+    try:
+        return _decode_only(data), {}
+    except NOT_JSON:
+        pass  # or there is more in it than we know
     try:
         data.decode()  # raw members are passed on unread, so nothing else would look
-        return _decode(data)
+        everything = _decode_all(data)
     except NOT_JSON:
         raise EnvelopeError("envelope: not a JSON object") from None
-
-
-_decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-def _string(members: dict[str, Any], name: str) -> str:
+    known = _Members.__struct_fields__
     try:
-        return _decode_string(members[name])
-    except (KeyError, msgspec.DecodeError, UnicodeDecodeError):
+        return _decode(data), {k: v for k, v in everything.items() if k not in known}
+    except msgspec.ValidationError as error:
+        name = _LAST_NAME.findall(str(error))[-1]
         raise EnvelopeError(f"envelope: {name} is missing or not a string") from None
 
 
-_decode_string = msgspec.json.Decoder(str).decode
-
-
-def _base64(members: dict[str, Any], name: str) -> bytes:
+def _base64(text: str, name: str) -> bytes:
     try:
-        return binascii.a2b_base64(_string(members, name), strict_mode=True)
+        return primitives.b64decode(text)
     except ValueError:
         raise EnvelopeError(f"envelope: {name} is not base64") from None

@@ -1,147 +1,136 @@
 """The header of an AWS Encryption SDK message: grammar only, no keys.
 
-Source: the AWS Encryption SDK specification, data-format/message-header and
-framework/algorithm-suites. Nothing here is trusted before the header's tag has been checked.
+Source: the AWS Encryption SDK specification, data-format/message-header. Nothing here is trusted
+before the header's tag has been checked.
+
+A slice beyond the end of the bytes is short, and offsets only grow. So within bounds on their
+number fields are taken unseen; the fixed fields that follow them tell if the bytes ran out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+import struct
+from struct import Struct
+from typing import Any
+
+import msgspec
 
 from dastream.errors import DecryptError
-from dastream.format.reader import Reader
+from dastream.format.limits import Limits
+from dastream.format.suites import IV_BYTES, SUITES, TAG_BYTES, Suite
 
-__all__ = ["IV_BYTES", "SUITES", "TAG_BYTES", "EncryptedKey", "Header", "Suite", "parse"]
-
-IV_BYTES = 12
-TAG_BYTES = 16
-
-ENCRYPTED_KEYS_MAX = 64
-"""Encrypted data keys in a header; activity streams write one."""
+__all__ = ["EncryptedKey", "Header", "parse"]
 
 _TYPE_CUSTOMER_DATA = 0x80
-_CONTENT_FRAMED = 2
+_NON_FRAMED, _FRAMED = 1, 2
+
+# Version, type, suite, message id, length of the encryption context.
+_START_V1 = Struct(">BBH16sH")
+_START_V2 = Struct(">BH32sH")
+# Content type, reserved, IV length, frame length; then IV and tag.
+_END_V1 = Struct(">BIBI12s16s")
+# Content type, frame length, commitment; then the tag.
+_END_V2 = Struct(">BI32s16s")
 
 
-class Suite(NamedTuple):
-    """An algorithm suite: all here use AES-256-GCM with HKDF, signatures are ECDSA P-384."""
-
-    id: int
-    version: int
-    hash: str
-    signed: bool
-    committed: bool
+EncryptedKey = tuple[bytes, bytes, bytes]
+"""One encrypted data key: provider (who wrapped it), info (how), and the wrapped bytes."""
 
 
-SUITES: Mapping[int, Suite] = {
-    suite.id: suite
-    for suite in (
-        Suite(0x0178, version=1, hash="sha256", signed=False, committed=False),
-        Suite(0x0378, version=1, hash="sha384", signed=True, committed=False),
-        Suite(0x0478, version=2, hash="sha512", signed=False, committed=True),
-        Suite(0x0578, version=2, hash="sha512", signed=True, committed=True),
-    )
-}
-
-
-class EncryptedKey(NamedTuple):
-    """One encrypted data key: who wrapped it, how, and the wrapped bytes."""
-
-    provider: bytes
-    info: bytes
-    ciphertext: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(msgspec.Struct, frozen=True, gc=False):
     """`authenticated` is the header body, the bytes that the tag covers.
 
-    `context` is the encryption context; `commitment` is empty for suites without one.
+    `context` is the encryption context and `wrapping_aad` its serialised form, to which the
+    message key is bound. `frame_bytes` is 0 for a body that is not framed, `commitment` is empty
+    for suites without one. The body begins at the offset `end`.
     """
 
     suite: Suite
     message_id: bytes
-    context: Mapping[bytes, bytes]
-    encrypted_keys: tuple[EncryptedKey, ...]
+    context: dict[bytes, bytes]
+    wrapping_aad: bytes
+    encrypted_keys: list[EncryptedKey]
     frame_bytes: int
     commitment: bytes
     authenticated: bytes
     iv: bytes
     tag: bytes
-
-    @property
-    def wrapping_aad(self) -> bytes:
-        """The encryption context as the message key is bound to it: sorted, or empty."""
-        if not self.context:
-            return b""
-        pairs = b"".join(_counted(k) + _counted(v) for k, v in sorted(self.context.items()))
-        return len(self.context).to_bytes(2) + pairs
+    end: int
 
 
-def parse(reader: Reader) -> Header:
+def parse(message: bytes, limits: Limits = Limits()) -> Header:  # noqa: B008 - immutable
     """Take the header from the front of a message; raises DecryptError."""
-    version = reader.uint(1)
-    if version == 1:
-        return _parse_v1(reader)
-    if version == 2:
-        return _parse_v2(reader)
+    try:
+        if message[0] == 1:
+            return _parse_v1(message, limits)
+        if message[0] == 2:
+            return _parse_v2(message, limits)
+    except (struct.error, IndexError):
+        raise DecryptError("message header: ends too early") from None
     raise DecryptError(
         "message header: neither version 1 nor 2",
         hint="these bytes are no AWS Encryption SDK message",
     )
 
 
-def _parse_v1(reader: Reader) -> Header:
-    if reader.uint(1) != _TYPE_CUSTOMER_DATA:
+def _parse_v1(message: bytes, limits: Limits) -> Header:
+    _, type, suite_id, message_id, context_bytes = _START_V1.unpack_from(message)
+    if type != _TYPE_CUSTOMER_DATA:
         raise DecryptError("message header: unknown type")
-    suite = _suite(reader, version=1)
-    message_id = reader.take(16)
-    context, encrypted_keys = _context(reader), _encrypted_keys(reader)
-    _expect_framed(reader)
-    if reader.uint(4) != 0:
+    suite = _suite(suite_id, version=1)
+    offset = _START_V1.size + context_bytes
+    context, wrapping_aad = _context(message[_START_V1.size : offset])
+    keys, offset = _encrypted_keys(message, offset, limits)
+    content_type, reserved, iv_bytes, frame_bytes, iv, tag = _END_V1.unpack_from(message, offset)
+    if reserved != 0:
         raise DecryptError("message header: reserved bytes are not zero")
-    if reader.uint(1) != IV_BYTES:
+    if iv_bytes != IV_BYTES:
         raise DecryptError("message header: the IV length is not that of the suite")
-    frame_bytes = _frame_bytes(reader)
-    authenticated = reader.consumed()
+    _check_framing(content_type, frame_bytes)
+    end = offset + _END_V1.size
+    authenticated = message[: end - IV_BYTES - TAG_BYTES]
     return Header(
-        suite=suite,
-        message_id=message_id,
-        context=context,
-        encrypted_keys=encrypted_keys,
-        frame_bytes=frame_bytes,
-        commitment=b"",
-        authenticated=authenticated,
-        iv=reader.take(IV_BYTES),
-        tag=reader.take(TAG_BYTES),
+        suite,
+        message_id,
+        context,
+        wrapping_aad,
+        keys,
+        frame_bytes,
+        b"",
+        authenticated,
+        iv,
+        tag,
+        end,
     )
 
 
-def _parse_v2(reader: Reader) -> Header:
-    suite = _suite(reader, version=2)
-    message_id = reader.take(32)
-    context, encrypted_keys = _context(reader), _encrypted_keys(reader)
-    _expect_framed(reader)
-    frame_bytes = _frame_bytes(reader)
-    commitment = reader.take(32)
-    authenticated = reader.consumed()
+def _parse_v2(message: bytes, limits: Limits) -> Header:
+    _, suite_id, message_id, context_bytes = _START_V2.unpack_from(message)
+    suite = _suite(suite_id, version=2)
+    offset = _START_V2.size + context_bytes
+    context, wrapping_aad = _context(message[_START_V2.size : offset])
+    keys, offset = _encrypted_keys(message, offset, limits)
+    content_type, frame_bytes, commitment, tag = _END_V2.unpack_from(message, offset)
+    _check_framing(content_type, frame_bytes)
+    end = offset + _END_V2.size
+    authenticated = message[: end - TAG_BYTES]
+    iv = bytes(IV_BYTES)  # not stored
     return Header(
-        suite=suite,
-        message_id=message_id,
-        context=context,
-        encrypted_keys=encrypted_keys,
-        frame_bytes=frame_bytes,
-        commitment=commitment,
-        authenticated=authenticated,
-        iv=bytes(IV_BYTES),
-        tag=reader.take(TAG_BYTES),
+        suite,
+        message_id,
+        context,
+        wrapping_aad,
+        keys,
+        frame_bytes,
+        commitment,
+        authenticated,
+        iv,
+        tag,
+        end,
     )
 
 
-def _suite(reader: Reader, *, version: int) -> Suite:
-    suite_id = reader.uint(2)
+def _suite(suite_id: int, *, version: int) -> Suite:
     suite = SUITES.get(suite_id)
     if suite is None or suite.version != version:
         raise DecryptError(
@@ -150,50 +139,72 @@ def _suite(reader: Reader, *, version: int) -> Suite:
     return suite
 
 
-def _context(reader: Reader) -> dict[bytes, bytes]:
-    serialised = reader.take(reader.uint(2))
+def _context(serialised: bytes) -> tuple[dict[bytes, bytes], bytes]:
+    """The encryption context, and its form as the message key is bound to it: sorted, or empty."""
     if not serialised:
-        return {}
-    pairs = Reader(serialised, "encryption context")
+        return {}, b""
     context: dict[bytes, bytes] = {}
-    for _ in range(pairs.uint(2)):
-        name, value = _text(pairs), _text(pairs)
+    offset = 2
+    for _ in range(_uint16(serialised, 0)):
+        name, value, offset = _counted(serialised, offset, 2)
         if name in context:
             raise DecryptError("encryption context: a name stands twice")
         context[name] = value
-    pairs.expect_end()
-    return context
+    if offset != len(serialised):
+        raise DecryptError("encryption context: its length is not that of its pairs")
+    if not serialised.isascii():
+        _check_text(context)
+    if len(context) > 1:
+        return context, _serialise(context)
+    return context, serialised if context else b""
 
 
-def _text(reader: Reader) -> bytes:
-    text = reader.take(reader.uint(2))
+def _check_text(context: dict[bytes, bytes]) -> None:
     try:
-        text.decode()
+        for pair in context.items():
+            for text in pair:
+                text.decode()
     except UnicodeDecodeError:
         raise DecryptError("encryption context: not UTF-8") from None
-    return text
 
 
-def _encrypted_keys(reader: Reader) -> tuple[EncryptedKey, ...]:
-    count = reader.uint(2)
-    if not 0 < count <= ENCRYPTED_KEYS_MAX:
-        raise DecryptError(f"message header: {count} encrypted data keys")
-    return tuple(
-        EncryptedKey(*(reader.take(reader.uint(2)) for _ in range(3))) for _ in range(count)
-    )
+def _serialise(context: dict[bytes, bytes]) -> bytes:
+    texts = [text for pair in sorted(context.items()) for text in pair]
+    return len(context).to_bytes(2) + b"".join([len(text).to_bytes(2) + text for text in texts])
 
 
-def _expect_framed(reader: Reader) -> None:
-    if reader.uint(1) != _CONTENT_FRAMED:
-        raise DecryptError("message header: the body is not framed")
+def _encrypted_keys(message: bytes, offset: int, limits: Limits) -> tuple[list[EncryptedKey], int]:
+    count = _uint16(message, offset)
+    if not 0 < count <= limits.encrypted_keys_max:
+        raise DecryptError(
+            f"message header: {count} encrypted data keys",
+            hint="raise DASTREAM_ENCRYPTED_KEYS_MAX if the record is known to be good",
+        )
+    offset += 2
+    keys = []
+    for _ in range(count):
+        provider, info, ciphertext, offset = _counted(message, offset, 3)
+        keys.append((provider, info, ciphertext))
+    return keys, offset
 
 
-def _frame_bytes(reader: Reader) -> int:
-    frame_bytes = reader.uint(4)
-    if frame_bytes == 0:
-        raise DecryptError("message header: the frame length is 0")
-    return frame_bytes
+def _counted(data: bytes, offset: int, count: int) -> list[Any]:
+    """Byte strings, each behind its length in 16 bits; last comes the offset behind them."""
+    found: list[Any] = []
+    for _ in range(count):
+        start = offset + 2
+        offset = start + (data[offset] << 8 | data[offset + 1])
+        found.append(data[start:offset])
+    found.append(offset)
+    return found
 
 
-def _counted(text: bytes) -> bytes:
-    return len(text).to_bytes(2) + text
+def _uint16(data: bytes, offset: int) -> int:
+    return data[offset] << 8 | data[offset + 1]
+
+
+def _check_framing(content_type: int, frame_bytes: int) -> None:
+    if content_type not in (_NON_FRAMED, _FRAMED):
+        raise DecryptError("message header: unknown content type")
+    if (content_type == _NON_FRAMED) != (frame_bytes == 0):
+        raise DecryptError("message header: the frame length does not fit the content type")

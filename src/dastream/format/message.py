@@ -10,29 +10,29 @@ Nothing of the plaintext leaves here before all tags, and the signature where th
 
 from __future__ import annotations
 
-import binascii
 import hmac
-from collections.abc import Iterator
 from typing import NamedTuple
 
-from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from dastream.errors import DecryptError
+from dastream.format import body
 from dastream.format import header as message_header
-from dastream.format.header import IV_BYTES, TAG_BYTES, EncryptedKey, Header
-from dastream.format.reader import Reader
+from dastream.format.header import Header
+from dastream.format.limits import Limits
+from dastream.format.primitives import Curve, primitives
+from dastream.format.suites import IV_BYTES, TAG_BYTES
 
 __all__ = ["Message", "decrypt", "open_message"]
 
-KEY_BYTES = 32
-COMPRESSED_POINT_BYTES = 49  # of P-384 (SEC 1, section 2.3.3)
+DATA_KEY_BYTES = 32
+_COMMITMENT_BYTES = 32
 
-_FINAL_FRAME = 0xFFFFFFFF
-_FRAME_AAD = b"AWSKMSEncryptionClient Frame"
-_FINAL_FRAME_AAD = b"AWSKMSEncryptionClient Final Frame"
+_INFO_AFTER_NAME = (8 * TAG_BYTES).to_bytes(4) + IV_BYTES.to_bytes(4)
+"""What follows the key's name in the info of an encrypted data key, before the IV."""
+
 _PUBLIC_KEY = b"aws-crypto-public-key"
 
 
@@ -55,73 +55,67 @@ def decrypt(
 
 
 def open_message(
-    message: bytes, data_key: bytes, *, key_namespace: str = "BC", key_name: str = "DataKey"
+    message: bytes,
+    data_key: bytes,
+    *,
+    key_namespace: str = "BC",
+    key_name: str = "DataKey",
+    limits: Limits = Limits(),  # noqa: B008 - immutable
 ) -> Message:
     """Like `decrypt`, and tells the message id too."""
-    reader = Reader(message, "message")
-    header = message_header.parse(reader)
-    if _PUBLIC_KEY in header.context and not header.suite.signed:
+    header = message_header.parse(message, limits)
+    if header.suite.curve is None and _PUBLIC_KEY in header.context:
         # A signature that the context announces cannot be taken away with the suite.
         raise DecryptError("message header: a public key in an unsigned message")
     message_key = _unwrap(header, data_key, key_namespace.encode(), key_name.encode())
     cipher = AESGCM(_content_key(header, message_key))
     _check_header(header, cipher)
-    plaintext = b"".join(_open_frames(reader, header, cipher))
-    if header.suite.signed:
-        _check_signature(reader, header)
-    reader.expect_end()
+    plaintext, end = body.open_body(message, header, cipher)
+    if header.suite.curve is not None:
+        end = _check_signature(message, end, header, header.suite.curve)
+    if end != len(message):
+        raise DecryptError(f"message: {len(message) - end} bytes after its end")
     return Message(header.message_id, plaintext)
 
 
 def _unwrap(header: Header, data_key: bytes, namespace: bytes, name: bytes) -> bytes:
-    """The message key. Source: raw AES keyring; lengths in the info are 128 bits, 12 bytes."""
-    if len(data_key) != KEY_BYTES:
-        raise DecryptError(f"data key: {len(data_key)} bytes instead of {KEY_BYTES}")
-    prefix = name + (8 * TAG_BYTES).to_bytes(4) + IV_BYTES.to_bytes(4)
-    ours = [
-        key
-        for key in header.encrypted_keys
-        if key.provider == namespace
-        and key.info.startswith(prefix)
-        and len(key.info) == len(prefix) + IV_BYTES
-    ]
-    if not ours:
-        raise DecryptError("message key: none is wrapped under the expected namespace and name")
+    """The message key. Source: raw AES keyring."""
+    if len(data_key) != DATA_KEY_BYTES:
+        raise DecryptError(f"data key: {len(data_key)} bytes instead of {DATA_KEY_BYTES}")
+    expected = name + _INFO_AFTER_NAME
     wrapping = AESGCM(data_key)
-    for key in ours:
-        message_key = _try_unwrap(wrapping, key, header.wrapping_aad)
-        if message_key is not None:
-            return message_key
+    is_named = False
+    for provider, info, ciphertext in header.encrypted_keys:
+        if provider != namespace or info[:-IV_BYTES] != expected:
+            continue
+        is_named = True
+        if len(ciphertext) != header.suite.key_bytes + TAG_BYTES:
+            continue
+        try:
+            return wrapping.decrypt(info[-IV_BYTES:], ciphertext, header.wrapping_aad)
+        except InvalidTag:
+            continue
+    if not is_named:
+        raise DecryptError("message key: none is wrapped under the expected namespace and name")
     raise DecryptError(
         "message key: does not open under this data key",
         hint="the data key belongs to another record, or the record was altered",
     )
 
 
-def _try_unwrap(wrapping: AESGCM, key: EncryptedKey, aad: bytes) -> bytes | None:
-    if len(key.ciphertext) != KEY_BYTES + TAG_BYTES:
-        return None
-    try:
-        return wrapping.decrypt(key.info[-IV_BYTES:], key.ciphertext, aad)
-    except InvalidTag:
-        return None
-
-
 def _content_key(header: Header, message_key: bytes) -> bytes:
     suite, message_id = header.suite, header.message_id
+    if suite.hash is None:
+        return message_key
     suite_id = suite.id.to_bytes(2)
     if not suite.committed:
-        return _hkdf(suite.hash, message_key, salt=b"", info=suite_id + message_id)
-    commitment = _hkdf(suite.hash, message_key, salt=message_id, info=b"COMMITKEY")
+        info = suite_id + message_id
+        return HKDF(suite.hash, suite.key_bytes, None, info).derive(message_key)
+    commitment = HKDF(suite.hash, _COMMITMENT_BYTES, message_id, b"COMMITKEY").derive(message_key)
     if not hmac.compare_digest(commitment, header.commitment):
         raise DecryptError("message key: the header commits to another key")
-    return _hkdf(suite.hash, message_key, salt=message_id, info=suite_id + b"DERIVEKEY")
-
-
-def _hkdf(hash: str, key: bytes, *, salt: bytes, info: bytes) -> bytes:
-    """HKDF (RFC 5869). One block of any of the hashes covers the 32 bytes asked for."""
-    pseudorandom_key = hmac.digest(salt, key, hash)
-    return hmac.digest(pseudorandom_key, info + b"\x01", hash)[:KEY_BYTES]
+    info = suite_id + b"DERIVEKEY"
+    return HKDF(suite.hash, suite.key_bytes, message_id, info).derive(message_key)
 
 
 def _check_header(header: Header, cipher: AESGCM) -> None:
@@ -131,55 +125,17 @@ def _check_header(header: Header, cipher: AESGCM) -> None:
         raise DecryptError("message header: its tag does not hold, it was altered") from None
 
 
-def _open_frames(reader: Reader, header: Header, cipher: AESGCM) -> Iterator[bytes]:
-    """The plaintext of each frame. Frames are numbered from 1; a marker announces the last."""
-    expected = 1
-    while (number := reader.uint(4)) != _FINAL_FRAME:
-        _expect_number(number, expected)
-        yield _open_frame(reader, header, cipher, expected, final=False)
-        expected += 1
-    _expect_number(reader.uint(4), expected)
-    yield _open_frame(reader, header, cipher, expected, final=True)
-
-
-def _expect_number(number: int, expected: int) -> None:
-    if number != expected:
-        raise DecryptError(f"message body: frame {number} where {expected} should be")
-
-
-def _open_frame(
-    reader: Reader, header: Header, cipher: AESGCM, number: int, *, final: bool
-) -> bytes:
-    iv = reader.take(IV_BYTES)
-    length = reader.uint(4) if final else header.frame_bytes
-    if length > header.frame_bytes:
-        raise DecryptError("message body: the final frame is longer than a frame may be")
-    sealed = reader.take(length + TAG_BYTES)
-    text = _FINAL_FRAME_AAD if final else _FRAME_AAD
-    aad = header.message_id + text + number.to_bytes(4) + length.to_bytes(8)
-    try:
-        return cipher.decrypt(iv, sealed, aad)
-    except InvalidTag:
-        raise DecryptError(
-            f"message body: the tag of frame {number} does not hold, it was altered"
-        ) from None
-
-
-def _check_signature(reader: Reader, header: Header) -> None:
+def _check_signature(message: bytes, footer: int, header: Header, curve: Curve) -> int:
     """The footer signs every byte before it with the key that the context names."""
-    signed = reader.consumed()
-    signature = reader.take(reader.uint(2))
+    start = footer + 2
+    end = start + int.from_bytes(message[footer:start])
+    if end > len(message):
+        raise DecryptError("message footer: ends too early")
     try:
-        _public_key(header).verify(signature, signed, ec.ECDSA(hashes.SHA384()))
-    except InvalidSignature:
-        raise DecryptError("message footer: the signature does not hold") from None
-
-
-def _public_key(header: Header) -> ec.EllipticCurvePublicKey:
-    try:
-        point = binascii.a2b_base64(header.context[_PUBLIC_KEY], strict_mode=True)
-        if len(point) != COMPRESSED_POINT_BYTES:
-            raise ValueError("only compressed points are written")  # noqa: TRY301 - as the others
-        return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP384R1(), point)
-    except (KeyError, ValueError, UnsupportedAlgorithm):
+        point = primitives.b64decode(header.context[_PUBLIC_KEY])
+        holds = primitives.verify(curve, point, message[start:end], message[:footer])
+    except (KeyError, ValueError):
         raise DecryptError("message header: no public key to check the signature by") from None
+    if not holds:
+        raise DecryptError("message footer: the signature does not hold")
+    return end

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from dastream.errors import ConfigError, TransformError
 from dastream.event import Event
-from dastream.transforms.filters import is_activity, is_no_service_user
+from dastream.transforms.filters import Filter, activity, no_service_users
 
 __all__ = ["DEFAULT", "NamedTransform", "Transform", "apply", "open_transforms"]
 
@@ -30,13 +30,9 @@ class NamedTransform(NamedTuple):
     transform: Transform
 
 
-def _keep_if(predicate: Callable[[Event], bool]) -> Transform:
-    return lambda event: event if predicate(event) else None
-
-
-_BUILT_IN = {
-    "heartbeats": _keep_if(is_activity),
-    "service-users": _keep_if(is_no_service_user),
+_BUILT_IN: Mapping[str, Transform] = {
+    "heartbeats": Filter(activity),
+    "service-users": Filter(no_service_users),
 }
 
 DEFAULT: Sequence[NamedTransform] = tuple(NamedTransform(*item) for item in _BUILT_IN.items())
@@ -85,34 +81,33 @@ def _import(name: str) -> object:
 
 
 def apply(
-    transforms: Sequence[NamedTransform], events: Iterable[Event], dropped: Counter[str]
+    transforms: Sequence[NamedTransform], events: Sequence[Event], dropped: Counter[str]
 ) -> list[Event]:
     """The events that all transforms let through; `dropped` counts the others by name.
 
-    Raises TransformError with the transform's name if one raises, or returns anything else.
+    Each transform gets all events that the one before it let through. Raises TransformError with
+    the transform's name if one raises, or returns anything else.
     """
-    kept: list[Event] = []
-    for event in events:
-        passed = _pass(transforms, event, dropped)
-        if passed is not None:
-            kept.append(passed)
-    return kept
-
-
-def _pass(
-    transforms: Sequence[NamedTransform], event: Event, dropped: Counter[str]
-) -> Event | None:
+    left = list(events)
     for name, transform in transforms:
-        try:
-            result = transform(event)
-        except Exception as error:  # noqa: BLE001 - a user's code may raise anything
-            # Its text may quote the event, so only its type is told.
-            raise TransformError(f"transform {name}: raised {type(error).__name__}") from None
-        if result is None:
-            dropped[name] += 1
-            return None
+        kept = _passed(name, transform, left)
+        if len(kept) != len(left):
+            dropped[name] += len(left) - len(kept)
+        left = kept
+    return left
+
+
+def _passed(name: str, transform: Transform, events: Sequence[Event]) -> list[Event]:
+    try:
+        if isinstance(transform, Filter):
+            return transform.keep(events)
+        results = [transform(event) for event in events]
+    except Exception as error:  # noqa: BLE001 - a user's code may raise anything
+        # Its text may quote the event, so only its type is told.
+        raise TransformError(f"transform {name}: raised {type(error).__name__}") from None
+    kept = [result for result in results if result is not None]
+    for result in kept:
         if not isinstance(result, Event):
             kind = type(result).__name__
             raise TransformError(f"transform {name}: returned {kind} instead of an event")
-        event = result
-    return event
+    return kept

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from dastream.event import Event
+import msgspec
 
-__all__ = ["is_activity", "is_no_service_user"]
+from dastream import surrogates
+from dastream.errors import NOT_JSON
+from dastream.event import Event, members_of
+
+__all__ = ["Filter", "activity", "no_service_users"]
 
 _SERVICE_USERS = frozenset({"rdsadmin", "rdsproxyadmin"})
 _SERVICE_USERS_ANY_CASE = frozenset({"rdsadmin", "rdssec"})
+_SERVICE_USERS_OF_ANY_ENGINE = _SERVICE_USERS | _SERVICE_USERS_ANY_CASE
 _ENGINES_ANY_CASE = frozenset({"oracle", "sqlserver"})
 
 _ENGINES_WITH_CLASSES = frozenset({"aurora-postgresql", "postgresql"})
@@ -32,43 +39,91 @@ _ROLE_CHANGE = re.compile(
 )
 
 
-def is_activity(event: Event) -> bool:
-    """Whether this is something a database did, and not the stream's sign of life."""
-    return event.kind == "activity"
+class Filter:
+    """A transform that drops events or keeps them as they are.
 
-
-def is_no_service_user(event: Event) -> bool:
-    """Whether someone should see this, although the service's own users are mostly noise.
-
-    The service's users are `rdsadmin` and `rdsproxyadmin` (Aurora), `RDSADMIN` and
-    `RDSSEC` in any case (Oracle, SQL Server). Their failed logins and role changes are kept:
-    that is how it looks when somebody tries to be one of them.
+    It looks at all events of a record at once: `keep` gives those that stay.
     """
-    return not _is_service_user(event) or _is_failed_login(event) or _is_role_change(event)
+
+    def __init__(self, keep: Callable[[Sequence[Event]], list[Event]]) -> None:
+        self.keep = keep
+
+    def __call__(self, event: Event) -> Event | None:
+        return event if self.keep((event,)) else None
 
 
-def _is_service_user(event: Event) -> bool:
-    user = event.members.dbUserName
-    if not isinstance(user, str) or event.origin.engine.name == "postgresql":
+def activity(events: Sequence[Event]) -> list[Event]:
+    """What a database did, without the stream's signs of life."""
+    both = zip(events, members_of(events), strict=True)
+    return [event for event, members in both if members.type != "heartbeat"]
+
+
+def no_service_users(events: Sequence[Event]) -> list[Event]:
+    """What someone should see, without the service's own users, who are mostly noise.
+
+    Those are `rdsadmin` and `rdsproxyadmin` (Aurora), `RDSADMIN` and `RDSSEC` in any case
+    (Oracle, SQL Server). Their failed logins and role changes are kept: that is how it looks
+    when somebody tries to be one of them.
+    """
+    members = members_of(events)
+    suspects = {m.dbUserName for m in members if type(m.dbUserName) is str}
+    suspects = {user for user in suspects if user.casefold() in _SERVICE_USERS_OF_ANY_ENGINE}
+    if not suspects:
+        return list(events)
+    return [
+        event
+        for event, m in zip(events, members, strict=True)
+        if type(m.dbUserName) is not str
+        or m.dbUserName not in suspects
+        or not _is_noise(event, m.dbUserName)
+    ]
+
+
+def _is_noise(event: Event, user: str) -> bool:
+    if not _is_service_user(user, event.origin.engine.name):
+        return False
+    details = _details(event)
+    return not _is_role_change(event, details) and not _is_failed_login(details)
+
+
+def _is_service_user(user: str, engine: str) -> bool:
+    if engine == "postgresql":
         return False  # on a server of one's own nobody keeps others from taking such a name
-    if event.origin.engine.name in _ENGINES_ANY_CASE:
+    if engine in _ENGINES_ANY_CASE:
         return user.casefold() in _SERVICE_USERS_ANY_CASE
     return user in _SERVICE_USERS
 
 
-def _is_failed_login(event: Event) -> bool:
-    members = event.members
-    command = str(members.command).casefold()
-    if command in _FAILED_LOGINS:
-        return True
-    failed = bool(members.errorMessage) or members.exitCode not in (None, "", 0, "0")
-    return command in _LOGINS and failed
+class _Details(msgspec.Struct):
+    """What else of a service user's entry is looked at, of whatever type."""
+
+    command: Any = None
+    class_: Any = msgspec.field(default=None, name="class")
+    exitCode: Any = None  # noqa: N815 - the engine's spelling
+    errorMessage: Any = None  # noqa: N815 - the engine's spelling
 
 
-def _is_role_change(event: Event) -> bool:
-    if event.members.class_ == "ROLE":
+_decode_details = msgspec.json.Decoder(_Details).decode
+
+
+def _details(event: Event) -> _Details:
+    try:
+        return surrogates.decode(_decode_details, event.entry)
+    except NOT_JSON:
+        return _Details()
+
+
+def _is_failed_login(details: _Details) -> bool:
+    command = str(details.command).casefold()
+    if command not in _LOGINS:
+        return command in _FAILED_LOGINS
+    return bool(details.errorMessage) or details.exitCode not in (None, "", 0, "0")
+
+
+def _is_role_change(event: Event, details: _Details) -> bool:
+    if details.class_ == "ROLE":
         return True
     if event.origin.engine.name in _ENGINES_WITH_CLASSES:
         return False
-    texts = (event.members.command, event.columns.statement)
+    texts = (details.command, event.columns.statement)
     return any(isinstance(text, str) and _ROLE_CHANGE.match(text) for text in texts)

@@ -1,0 +1,58 @@
+"""The algorithm suites of the AWS Encryption SDK.
+
+Source: the AWS Encryption SDK specification, framework/algorithm-suites. All use AES-GCM with an
+IV of 12 bytes and a tag of 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, HashAlgorithm
+
+from dastream.format.primitives import Curve
+
+__all__ = ["IV_BYTES", "SUITES", "TAG_BYTES", "Suite"]
+
+IV_BYTES = 12
+TAG_BYTES = 16
+
+_SHA256, _SHA384, _SHA512 = SHA256(), SHA384(), SHA512()
+
+_P256 = Curve(ec.SECP256R1(), _SHA256, "3059301306072a8648ce3d020106082a8648ce3d030107034200")
+_P384 = Curve(ec.SECP384R1(), _SHA384, "3076301006072a8648ce3d020106052b81040022036200")
+
+
+class Suite(NamedTuple):
+    """An algorithm suite.
+
+    `key_bytes` is the length of the message key and of the content key, `hash` that of HKDF or
+    None where the message key is the content key, `curve` that of the signature or None.
+    """
+
+    id: int
+    version: int
+    key_bytes: int
+    hash: HashAlgorithm | None = None
+    curve: Curve | None = None
+    committed: bool = False
+
+
+SUITES: Mapping[int, Suite] = {
+    suite.id: suite
+    for suite in (
+        Suite(0x0014, 1, key_bytes=16),
+        Suite(0x0046, 1, key_bytes=24),
+        Suite(0x0078, 1, key_bytes=32),
+        Suite(0x0114, 1, key_bytes=16, hash=_SHA256),
+        Suite(0x0146, 1, key_bytes=24, hash=_SHA256),
+        Suite(0x0178, 1, key_bytes=32, hash=_SHA256),
+        Suite(0x0214, 1, key_bytes=16, hash=_SHA256, curve=_P256),
+        Suite(0x0346, 1, key_bytes=24, hash=_SHA384, curve=_P384),
+        Suite(0x0378, 1, key_bytes=32, hash=_SHA384, curve=_P384),
+        Suite(0x0478, 2, key_bytes=32, hash=_SHA512, committed=True),
+        Suite(0x0578, 2, key_bytes=32, hash=_SHA512, curve=_P384, committed=True),
+    )
+}
