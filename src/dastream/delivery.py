@@ -220,17 +220,19 @@ class DeliveryPlan:
     """What a deliverer is made from, in a form that can be handed to another process.
 
     `resource_id` is the cluster or instance whose stream it is, `region` that of its KMS key,
-    None for the one that boto3 finds.
+    None for the one that boto3 finds, `role_arn` a role that is assumed to use the key.
     """
 
     settings: Settings
     sink_urls: Sequence[str]
     resource_id: str
     region: str | None = None
+    role_arn: str | None = None
 
     def open(self) -> Deliverer:
         """A deliverer with sinks, transforms and a key cache of its own. Raises ConfigError."""
-        unwrap = open_unwrap(self.settings, open_client("kms", region=self.region))
+        kms = open_client("kms", region=self.region, role_arn=self.role_arn)
+        unwrap = open_unwrap(self.settings, kms)
         return Deliverer(
             Decoder.from_settings(self.settings, unwrap),
             open_transforms(self.settings.transforms),

@@ -7,14 +7,13 @@ event hook. What AWS's services call with a role stands in `MADE_BY_SERVICES`, w
 
 from fnmatch import fnmatchcase
 
-import boto3
 import pytest
 from template import ACCOUNT, REGION, Stack, as_list
 
 from dastream.aws import firehose, kinesis
 from dastream.aws.activity_stream import ActivityStreams
 from dastream.aws.stream_resource import StreamResource
-from dastream.clients import open_client
+from dastream.clients import open_client, session
 from dastream.local.event_source import EventSourceMapping
 from dastream.local.firehose import DeliveryStream
 from dastream.settings import Settings
@@ -90,15 +89,13 @@ _IAM = {
 
 
 @pytest.fixture
-def calls(aws, monkeypatch):
-    """The calls of clients that are opened during the test, but for those of the test itself."""
-    for service in ("kinesis", "kms", "rds", "s3"):
-        aws.client(service)
+def calls(aws):
+    """The calls of the clients that dastream opens during the test."""
     calls = Calls()
-    session = boto3.session.Session()
-    session.events.register("provide-client-params.*.*", calls.add)
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
-    return calls
+    hook = "provide-client-params.*.*", calls.add
+    session(None).events.register(*hook)
+    yield calls
+    session(None).events.unregister(*hook)
 
 
 @pytest.fixture
