@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEPLOY_VENV := .venv-deploy
 
-.PHONY: setup demo test lint docs bench soak lambda lambda-pins deploy-tools clean
+.PHONY: setup demo test lint docs vectors fuzz bench soak lambda lambda-pins deploy-tools clean
 
 setup: $(READY)
 
@@ -41,6 +41,17 @@ test: lint
 docs: $(READY)
 	@$(BIN)/python docs/generate.py --write
 
+# Writes the test vectors anew; the same code gives the same files.
+vectors: $(READY)
+	@$(BIN)/python -m vectors.generate
+
+# A million inputs, more with RUNS=; what is new is kept in fuzz/work, see fuzz/README.md.
+RUNS ?= 1000000
+fuzz: $(READY)
+	@if command -v uv >/dev/null; then uv pip install --quiet --python $(BIN)/python --group fuzz; \
+	else $(BIN)/python -m pip install --quiet --group fuzz; fi
+	@$(BIN)/python -m fuzz -runs=$(RUNS) -print_final_stats=1
+
 # WRITE=--write puts the tables into docs/performance.md, cost.md and postgresql-cost.md.
 bench: $(READY)
 	@$(BIN)/python bench/decode.py $(WRITE)
@@ -50,9 +61,11 @@ bench: $(READY)
 	@$(BIN)/python bench/run.py
 	@$(BIN)/python bench/postgres.py $(WRITE)
 
-# Kills the endpoint, the emitter and PostgreSQL fifty times while statements run.
+# Kills the endpoint, the emitter and PostgreSQL fifty times while statements run; then the
+# consumer under every fault: thousands of histories, hundreds of kills, outages, a million events.
 soak: $(READY)
 	@$(BIN)/python bench/soak_emit.py
+	@$(BIN)/python bench/soak_run.py
 
 # What runs in Lambda, for both architectures; FAST=1 adds the accelerators.
 lambda: $(READY)
@@ -62,13 +75,13 @@ lambda: $(READY)
 	done
 
 # The newest releases of what runs in Lambda, pinned by hash.
+PIN := $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --generate-hashes --no-header \
+  --no-annotate --only-binary :all: --python-version 3.13 --python-platform aarch64-manylinux_2_28
+
 lambda-pins: $(READY)
-	@for extra in "" fast; do \
-	  $(BIN)/uv pip compile pyproject.toml $${extra:+--extra $$extra} --quiet --upgrade \
-	    --generate-hashes --only-binary :all: --no-header --no-annotate --python-version 3.13 \
-	    --python-platform aarch64-manylinux_2_28 \
-	    --output-file deploy/requirements$${extra:+-$$extra}.txt >/dev/null || exit; \
-	done
+	@$(PIN) --output-file deploy/requirements.txt >/dev/null
+	@$(PIN) --extra fast --output-file deploy/requirements-fast.txt >/dev/null
+	@echo 'pyarrow>=21' | $(PIN) - --output-file deploy/requirements-parquet.txt >/dev/null
 
 # cfn-lint, sam and checkov, for tests/deploy; in an environment of their own.
 deploy-tools: $(DEPLOY_VENV)/.ready
@@ -80,4 +93,5 @@ $(DEPLOY_VENV)/.ready: pyproject.toml
 	@touch $@
 
 clean:
-	@rm -rf $(VENV) $(DEPLOY_VENV) build deploy/.aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(DEPLOY_VENV) build deploy/.aws-sam
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis

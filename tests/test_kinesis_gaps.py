@@ -5,9 +5,15 @@ from datetime import timedelta
 import pytest
 from botocore.exceptions import ClientError
 
+from dastream.checkpoint import MemoryCheckpoints
+from dastream.decode import Decoder
+from dastream.delivery import Deliverer
+from dastream.pipeline import Pipeline
 from dastream.record import SHARD_END, Gap
 from dastream.sources import BatchLimits
+from dastream.testing import MemorySink
 from shards import NOON, NOON_MS, FakeKinesis, Shard, sequences, source, spans
+from support import CLUSTER
 
 DAY_MS = 86_400_000
 AT, HORIZON = "AT_SEQUENCE_NUMBER", "TRIM_HORIZON"
@@ -139,6 +145,36 @@ def test_reader_far_from_the_horizon_asks_for_no_new_iterators():
 
     assert sequences(source(kinesis).batches({})) == list(range(1, 9))
     assert kinesis.iterators == [("a", HORIZON)]
+
+
+@pytest.mark.parametrize("expired", [1, 2, 3, 4])
+def test_batch_that_was_half_delivered_and_then_expired_in_part_is_completed(expired):
+    """A crash came between two sinks, and the next run after more than the retention."""
+    kinesis, checkpoints = FakeKinesis(a=Shard(1, 2, 3, 4, 5, 6)), MemoryCheckpoints()
+    sinks = [MemorySink(), MemorySink()]
+    full = BatchLimits(flush_bytes_max=3)
+    consume(kinesis, checkpoints, sinks, full)
+    (committed, _), (name, _) = ((n, b) for n, b in sinks[0].batches.items())
+    del sinks[1].batches[name]
+    checkpoints.commit("s", "a", sinks[0].batches[committed].through)
+    del kinesis.shards["a"].records[: 3 + expired - 1]
+    kinesis.shards["a"].records.append((7, NOON))
+
+    consume(kinesis, checkpoints, sinks, BatchLimits())
+
+    assert checkpoints.progress("s") == {"a": "7"}
+    assert delivered(sinks[0]) == [1, 2, 3, 4, 5, 6, 7]
+    assert delivered(sinks[1]) == [1, 2, 3, *range(3 + expired, 8)]
+
+
+def consume(kinesis, checkpoints, sinks, limits):
+    deliver = Deliverer(Decoder(None), (), sinks, resource_id=CLUSTER)
+    Pipeline(source(kinesis, limits=limits), deliver, checkpoints).run()
+
+
+def delivered(sink):
+    letters = [letter for batch in sink.batches.values() for letter in batch.dead_letters]
+    return sorted(int(letter.record.position.sequence) for letter in letters)
 
 
 def test_batch_ends_before_a_gap():

@@ -209,6 +209,15 @@ def test_other_records_under_the_name_stop_with_a_sink_error(sink, other):
     assert sink.extent(NAME) == WHOLE
 
 
+def test_batch_of_which_records_expired_is_what_is_held_if_it_goes_as_far(sink):
+    sink.deliver(BATCH)
+    rest = changed(digest="of fewer records", records=1, has_gap=True)
+
+    assert sink.deliver(rest) is False
+    with pytest.raises(SinkError, match="other records"):
+        sink.deliver(dataclasses.replace(rest, through="3"))
+
+
 def test_batch_of_which_nothing_is_left_is_held_as_any_other(sink):
     nothing = changed(events=(), dead_letters=())
 

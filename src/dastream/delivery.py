@@ -184,6 +184,7 @@ class Deliverer:
             events=tuple(part.events),
             dropped=part.dropped,
             dead_letters=tuple(part.dead_letters),
+            has_gap=batch.gap is not None,
         )
         stored = [sink.deliver(events) for sink in self._sinks]
         is_new = any(stored)

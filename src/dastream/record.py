@@ -142,7 +142,8 @@ class EventBatch:
     """What a `RecordBatch` became: the events to deliver for the same range, as one unit.
 
     `records` and `digest` tell how many and which records it was made from, `dropped` counts
-    events by the transform that dropped them.
+    events by the transform that dropped them. `has_gap` is whether some of its records may have
+    expired before they were read.
     """
 
     name: BatchName
@@ -152,6 +153,14 @@ class EventBatch:
     events: tuple[Event, ...]
     dropped: Mapping[str, int]
     dead_letters: tuple[DeadLetter, ...]
+    has_gap: bool = False
+
+    def is_held_as(self, through: str, digest: str) -> bool:
+        """Whether what is held under this batch's name is this batch.
+
+        One with a gap was made when none of its records had expired, so it had another digest.
+        """
+        return through == self.through and (self.has_gap or digest == self.digest)
 
 
 def is_reached(sequence: str, *, by: str) -> bool:

@@ -115,7 +115,7 @@ class MemorySink:
         held = self.batches.get(batch.name)
         if held is None:
             self.batches[batch.name] = batch
-        elif (held.through, held.digest) != (batch.through, batch.digest):
+        elif not batch.is_held_as(held.through, held.digest):
             raise SinkError("memory sink: the batch's name holds other records")
         return held is None
 

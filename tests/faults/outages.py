@@ -5,7 +5,7 @@ from collections import Counter, defaultdict, deque
 
 from proxy import Proxy, refusal
 
-SLOW_SECONDS = 1.5
+SLOW_SECONDS = 0.7
 
 
 def refused(status, code):

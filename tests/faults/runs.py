@@ -8,15 +8,15 @@ import sys
 import threading
 from pathlib import Path
 
-FORKS = Path(__file__).with_name("run_forks.py")
+HERE = Path(__file__).parent
 
 
 class Forks:
     """The process whose forks are the runs."""
 
-    def __init__(self):
+    def __init__(self, script="run_forks.py"):
         self._process = subprocess.Popen(
-            [sys.executable, FORKS],
+            [sys.executable, HERE / script],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -36,7 +36,7 @@ class Scene:
         self._wait_until_active()
         self.feed = _feed(endpoint.client("kms"))
         self._lake = urlsplit(lake_url)
-        self._endpoint = endpoint
+        self.endpoint = endpoint
 
     @property
     def arguments(self):

@@ -6,6 +6,9 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 
 from dastream.errors import KeyServiceError, ServiceError
 
+PAUSE_SECONDS = (70, 400, 4000, 100_000)
+"""For how long a machine may stand still: batches age, then iterators expire, then shards."""
+
 CALLS_MAX = 20_000
 """Calls of one run; whoever needs more goes on forever."""
 
@@ -30,11 +33,17 @@ READING_WEIGHT = 0.1
 
 
 class Chances(NamedTuple):
-    """How likely a crash, an error and a stop are at each call that is not only reading."""
+    """How likely a crash, an error and a stop are at each call that is not only reading.
+
+    `late` is how likely a put is carried out later on, if the process ends at it; `pause` how
+    likely a call takes some of `PAUSE_SECONDS`.
+    """
 
     crash: float = 0.0
     error: float = 0.0
     stop: float = 0.0
+    late: float = 0.0
+    pause: float = 0.0
 
 
 class Outside:
@@ -59,17 +68,31 @@ class Outside:
     def call(self, point, operation, error):
         self._pass_on()
         self._strike(point, "before", error)
-        self._clock.advance(self._chance.uniform(0.0, 0.05))
+        self._clock.advance(self._duration_seconds())
         result = operation()
         self._strike(point, "after", error)
         return result
 
+    def leave_under_way(self, operation):
+        """The process has ended; what it asked for may be done later, or never."""
+        if self._chance.random() < self._chances.late:
+            self._clock.at(self._clock.seconds + self._chance.uniform(0.0, 1.5), operation)
+
+    def _duration_seconds(self):
+        if self._chance.random() >= self._chances.pause:
+            return self._chance.uniform(0.0, 0.05)
+        seconds = self._chance.choice(PAUSE_SECONDS)
+        self.errors += seconds == max(PAUSE_SECONDS)  # a shard that is gone ends the run
+        return seconds
+
     def _strike(self, point, moment, error):
+        if self._is_dead:
+            raise CrashError
         self._calls += 1
         assert self._calls < CALLS_MAX, "goes on forever"
-        crash, failure, stop = self._chances
+        crash, failure, stop, *_ = self._chances
         drawn = self._chance.random() / (READING_WEIGHT if point in READING else 1)
-        if self._is_dead or drawn < crash:
+        if drawn < crash:
             self._is_dead = True
             self.counts[point, moment, "crash"] += 1
             raise CrashError
@@ -105,10 +128,14 @@ class FaultyStorage:
         self._outside = outside
 
     def put_if_absent(self, key, data):
-        point = f"put {key.partition('/')[0]}"
-        return self._outside.call(
-            point, lambda: self._storage.put_if_absent(key, data), _service_error
-        )
+        def put():
+            return self._storage.put_if_absent(key, data)
+
+        try:
+            return self._outside.call(f"put {key.partition('/')[0]}", put, _service_error)
+        except CrashError:
+            self._outside.leave_under_way(put)
+            raise
 
     def get(self, key, bytes_max=None):
         return self._outside.call("get", lambda: self._storage.get(key, bytes_max), _service_error)

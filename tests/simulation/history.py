@@ -15,7 +15,6 @@ from virtual_clock import VirtualClock
 
 from dastream.errors import ServiceError
 from ledger import Ledger
-from support import STREAM
 
 QUICK = [0.0, 1.0, 30.0, 400.0]
 SLOW = [0.0, 400.0, 20_000.0, 100_000.0]
@@ -28,13 +27,10 @@ class History:
     """`run` it, and everything that must hold has been looked at. Raises AssertionError.
 
     So many consumers run `at_once`, each made by `make_consumer`. `counts` is handed on from
-    history to history: what went wrong, where, and how runs ended. Unless `is_every_loss_told`,
-    records of a shard of which nothing is committed may expire in silence.
+    history to history: what went wrong, where, and how runs ended.
     """
 
-    def __init__(
-        self, seed, counts, *, at_once=1, make_consumer=consumer, is_every_loss_told=False
-    ):
+    def __init__(self, seed, counts, *, at_once=1, make_consumer=consumer):
         random.seed(seed)  # the source spreads its waits by the global one
         self.clock = VirtualClock()
         self._chance = chance = random.Random(seed)
@@ -47,7 +43,6 @@ class History:
         self._turns = Turns(chance)
         self._at_once = at_once
         self._make_consumer = make_consumer
-        self._is_every_loss_told = is_every_loss_told
         self._accident = chance.choice([None, None, None, self._recreate, self.checkpoints.lose])
         self._pauses = chance.choice([QUICK, QUICK, SLOW])
         self._wanted_ms = 0
@@ -84,8 +79,6 @@ class History:
 
     def _expired(self, place):
         """A record that nobody read in time is told of when a checkpoint passes its place."""
-        if not self._is_every_loss_told and place[0] not in self.checkpoints.held.progress(STREAM):
-            self.ledger.excuse(place)
         self.ledger.excuse_if(place, lambda found: self._is_told(found, place))
 
     def _is_told(self, found, place):
@@ -113,6 +106,8 @@ class History:
             crash=self._chance.choice([0.0, 0.02, 0.1 / self._at_once**3]),
             error=self._chance.choice([0.0, 0.02, 0.1 / self._at_once**3]),
             stop=self._chance.choice([0.0, 0.0, 0.02]),
+            late=0.5,
+            pause=0.002,
         )
         self._run(chances)
 

@@ -57,12 +57,7 @@ def test_nothing_is_lost_or_comes_twice_while_two_consumers_overlap():
 
     A consumer that was replaced, but does not know it yet, may still put the objects of a batch.
     """
-    run_histories(range(400), at_once=2)
-
-
-def test_every_record_that_expires_unread_is_told_of():
-    """Also of a shard that was open, but not committed yet."""
-    run_histories(range(100), is_every_loss_told=True)
+    run_histories(range(250), at_once=2)
 
 
 def fingerprint(seed):

@@ -48,7 +48,8 @@ class Sink(Protocol):
     def deliver(self, batch: EventBatch) -> bool:
         """Make a batch durable before returning; False, and nothing done, if it is there already.
 
-        Raises SinkError if something other than this batch is held under its name.
+        Raises SinkError if something other than this batch (`EventBatch.is_held_as`) is held
+        under its name.
         """
         ...
 

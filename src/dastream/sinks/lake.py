@@ -67,11 +67,10 @@ class LakeSink:
             dropped=dict(batch.dropped),
             dead_letters=len(batch.dead_letters),
         )
-        data = jsonl.pack(line.write_all(batch.events), receipt)
-        is_new = self._put(_key(_EVENTS, batch.name), data, receipt)
+        is_new = self._put(_EVENTS, batch, jsonl.pack(line.write_all(batch.events), receipt))
         if batch.dead_letters:
             data = jsonl.pack(map(dead_letter.write, batch.dead_letters), receipt)
-            is_new |= self._put(_key(_DEAD_LETTERS, batch.name), data, receipt)
+            is_new |= self._put(_DEAD_LETTERS, batch, data)
         return is_new
 
     def notify(self, resource_id: str, notice: Notice) -> None:
@@ -82,15 +81,15 @@ class LakeSink:
     def close(self) -> None:
         """Nothing is open between batches."""
 
-    def _put(self, key: str, data: bytes, receipt: jsonl.Receipt) -> bool:
+    def _put(self, kind: str, batch: EventBatch, data: bytes) -> bool:
+        key = _key(kind, batch.name)
         if self._put_if_absent(key, data):
             return True
         held = self._receipt(key)
-        if held is None or (held.through, held.digest) != (receipt.through, receipt.digest):
+        if held is None or not batch.is_held_as(held.through, held.digest):
             raise SinkError(
                 f"sink: {key} holds other records",
-                hint="the stream was recreated, or another consumer writes here: "
-                "deliver to another place",
+                hint="another consumer writes here: stop it, or deliver to another place",
             )
         return False
 
