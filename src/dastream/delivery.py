@@ -23,7 +23,7 @@ from dastream.record import (
     utc_day,
 )
 from dastream.settings import Settings
-from dastream.sinks import Sink, open_sink
+from dastream.sinks import Sink, open_sink, require_entries
 from dastream.sources import StreamDescription
 from dastream.transforms import NamedTransform, apply, open_transforms
 
@@ -232,12 +232,14 @@ class DeliveryPlan:
 
     def open(self) -> Deliverer:
         """A deliverer with sinks, transforms and a key cache of its own. Raises ConfigError."""
+        sinks = [open_sink(url) for url in self.sink_urls]
+        require_entries(sinks)
         kms = open_client("kms", region=self.region, role_arn=self.role_arn)
         unwrap = open_unwrap(self.settings, kms)
         return Deliverer(
             Decoder.from_settings(self.settings, unwrap),
             open_transforms(self.settings.transforms),
-            [open_sink(url) for url in self.sink_urls],
+            sinks,
             resource_id=self.resource_id,
             key_cache=unwrap,
         )

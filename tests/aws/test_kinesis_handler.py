@@ -322,6 +322,22 @@ def test_handler_wants_a_sink():
     assert "DASTREAM_SINK" in caught.value.hint
 
 
+def test_handler_delivers_parquet(aws, tmp_path):
+    """As in a container, which has pyarrow."""
+    settings = Settings(sink=f"file://{tmp_path}?format=parquet", resource_id=CLUSTER)
+    deliver = open_handler(settings, aws.client("kms"), [].append)
+
+    assert failed(deliver({"Records": [item(GARBAGE, 1)]})) == []
+    assert [path.suffix for path in tmp_path.rglob("events/**/*-after-0*")] == [".parquet"]
+    assert len(list(tmp_path.rglob("dead-letter/**/*.jsonl.gz"))) == 1
+
+
+def test_handler_wants_the_entries_kept(tmp_path):
+    settings = Settings(sink=f"file://{tmp_path}?format=parquet&raw=no")
+    with pytest.raises(ConfigError, match="raw=no"):
+        open_handler(settings, kms=None)
+
+
 @pytest.fixture
 def cold_start():
     kinesis._from_environment.cache_clear()

@@ -172,7 +172,7 @@ class _Invocation:
             raise EnvelopeError("firehose record: data is not base64") from None
         kinesis = item.get("kinesisRecordMetadata")
         position = kinesis and Position(self._stream, kinesis["shardId"], kinesis["sequenceNumber"])
-        record = Record(data, position, item.get("approximateArrivalTimestamp"))
+        record = Record(data, position, (kinesis or item).get("approximateArrivalTimestamp"))
         self._metrics.record_bytes += len(data)
         self._metrics.newest_ms = record.arrival_ms
         return record

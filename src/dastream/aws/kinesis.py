@@ -28,7 +28,7 @@ from dastream.errors import ConfigError, KeyServiceError, ServiceError, SinkErro
 from dastream.keys import CachingUnwrap, open_unwrap, owner_of
 from dastream.record import Position, Record, RecordBatch, utc_day
 from dastream.settings import Settings
-from dastream.sinks import Sink, open_sink
+from dastream.sinks import Sink, open_sink, require_entries
 from dastream.transforms import NamedTransform, open_transforms
 
 __all__ = ["KinesisDelivery", "handler", "open_handler"]
@@ -48,16 +48,21 @@ def _from_environment() -> KinesisDelivery:
 
 
 def open_handler(settings: Settings, kms: Any, log: Log = print_line) -> KinesisDelivery:
-    """A handler with given settings and boto3's KMS client. Raises ConfigError without a sink."""
+    """A handler with given settings and boto3's KMS client. Raises ConfigError.
+
+    The settings name the sink, which keeps the entries as the database wrote them.
+    """
     if settings.sink is None:
         raise ConfigError(
             "kinesis handler: no sink", hint="set DASTREAM_SINK to s3://BUCKET/PREFIX"
         )
+    sink = open_sink(settings.sink)
+    require_entries([sink])
     unwrap = open_unwrap(settings, kms)
     return KinesisDelivery(
         Decoder.from_settings(settings, unwrap),
         open_transforms(settings.transforms),
-        open_sink(settings.sink),
+        sink,
         log,
         unwrap=unwrap,
         resource_id=settings.resource_id,
