@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint docs bench soak clean
+.PHONY: setup demo test lint docs vectors fuzz bench soak clean
 
 setup: $(READY)
 
@@ -39,6 +39,17 @@ test: lint
 # Rewrites what is generated in the documentation: --help, settings, events, errors.
 docs: $(READY)
 	@$(BIN)/python docs/generate.py --write
+
+# Writes the test vectors anew; the same code gives the same files.
+vectors: $(READY)
+	@$(BIN)/python -m vectors.generate
+
+# A million inputs, more with RUNS=; what is new is kept in fuzz/work, see fuzz/README.md.
+RUNS ?= 1000000
+fuzz: $(READY)
+	@if command -v uv >/dev/null; then uv pip install --quiet --python $(BIN)/python --group fuzz; \
+	else $(BIN)/python -m pip install --quiet --group fuzz; fi
+	@$(BIN)/python -m fuzz -runs=$(RUNS) -print_final_stats=1
 
 # WRITE=--write puts the tables into docs/performance.md, cost.md and postgresql-cost.md.
 bench: $(READY)

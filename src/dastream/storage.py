@@ -124,9 +124,9 @@ class FileStorage:
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """Walk the directory, only as much of it as the prefix leaves."""
-        directory = prefix.rpartition("/")[0]
+        directory, _, start = prefix.rpartition("/")
         try:
-            for path, size in _files(self._path(directory) if directory else self._root):
+            for path, size in _files(self._path(directory) if directory else self._root, start):
                 key = path.relative_to(self._root).as_posix()
                 if key.startswith(prefix) and not key.startswith(f"{TEMPORARY}/"):
                     yield StoredObject(key, size)
@@ -215,14 +215,15 @@ def _age_seconds(path: Path) -> float:
         return 0  # its writer is done with it
 
 
-def _files(directory: Path) -> Iterator[tuple[Path, int]]:
+def _files(directory: Path, start: str = "") -> Iterator[tuple[Path, int]]:
     """The files below a directory in the order of their keys, and their sizes.
 
-    Links to directories are left out, and what goes meanwhile.
+    Of the directory's own names only those that begin with `start`. Links to directories are left
+    out, and what goes meanwhile.
     """
     try:
         with os.scandir(directory) as entries:
-            found = sorted(entries, key=_place)
+            found = sorted((e for e in entries if e.name.startswith(start)), key=_place)
     except (FileNotFoundError, NotADirectoryError):
         return
     for entry in found:

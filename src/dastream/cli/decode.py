@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from typing import IO
 
 import click
-import msgspec
 
 from dastream import line
 from dastream.cli.app import DONE, NOT_CLEAN
+from dastream.cli.data_keys import data_keys_option, open_any_unwrap
 from dastream.cli.show import JsonView, open_console
-from dastream.clients import open_client
 from dastream.decode import Decoder
 from dastream.errors import ConfigError, RecordError
-from dastream.keys import Unwrap, fixed_unwrap, open_unwrap
+from dastream.keys import Unwrap
 from dastream.record import Record
 from dastream.settings import Settings
 
@@ -30,11 +29,7 @@ Examples:
   dastream decode --data-keys keys.json < records.jsonl | jq .commandText""",
 )
 @click.argument("file", type=click.File("rb"), default="-")
-@click.option(
-    "--data-keys",
-    type=click.File("rb"),
-    help="JSON object from an envelope's key string to the base64 of its data key; no KMS then.",
-)
+@data_keys_option
 @click.option("--resource-id", help="Whose stream it is: cluster-… or db-….")
 def command(file: IO[bytes], data_keys: IO[bytes] | None, resource_id: str | None) -> int:
     """Decode envelopes, a line each, to events, a line each.
@@ -79,21 +74,9 @@ def _records(file: IO[bytes], line_bytes_max: int) -> Iterator[tuple[int, Record
 
 
 def _unwrap(settings: Settings, data_keys: IO[bytes] | None) -> Unwrap:
-    if data_keys is not None:
-        return fixed_unwrap(_data_keys(data_keys.read()))
-    if settings.resource_id is None:
+    if data_keys is None and settings.resource_id is None:
         raise ConfigError(
             "decode: the resource id is missing",
             hint="give --resource-id cluster-… or db-… for KMS, or --data-keys FILE without KMS",
         )
-    return open_unwrap(settings, open_client("kms"))
-
-
-def _data_keys(text: bytes) -> dict[str, str]:
-    try:
-        return msgspec.json.decode(text, type=dict[str, str])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise ConfigError(
-            "decode: --data-keys is not a JSON object of strings",
-            hint='write {"KEY OF THE ENVELOPE": "BASE64 OF ITS 32-BYTE DATA KEY"}',
-        ) from None
+    return open_any_unwrap(settings, data_keys)

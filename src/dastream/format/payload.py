@@ -112,7 +112,7 @@ def parse(payload: bytes, limits: Limits = Limits()) -> Payload:  # noqa: B008 -
             payload.decode()  # raw values are passed on unread, so nothing else would look
         return _parse(payload, limits)
     except msgspec.ValidationError as error:
-        name = _LAST_NAME.findall(str(error))[-1]
+        *_, name = ["it", *_LAST_NAME.findall(str(error))]  # a number may be too large anywhere
         raise PayloadError(f"payload: {name} is missing or of another type") from None
     except NOT_JSON:
         raise PayloadError("payload: not the JSON of an activity stream") from None

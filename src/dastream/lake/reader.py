@@ -17,6 +17,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import NamedTuple
 
 import msgspec
@@ -31,6 +32,7 @@ __all__ = [
     "DamageError",
     "DeliveredObject",
     "is_dead_letter",
+    "milliseconds",
     "read_event",
     "read_lines",
     "recognise",
@@ -84,9 +86,14 @@ def recognise(stored: StoredObject) -> DeliveredObject | None:
 
 
 def is_dead_letter(stored: StoredObject) -> bool:
-    """Whether a stored object holds dead letters, the lake's or Firehose's."""
+    """Whether a stored object holds dead letters, the lake's, Firehose's or Lambda's.
+
+    Source for the last: AWS Lambda Developer Guide, "Retain discarded batch records for a Kinesis
+    Data Streams event source": objects are named `aws/lambda/MAPPING/SHARD/YYYY/MM/DD/…`.
+    """
     folders = stored.key.split("/")[:-1]
-    return not _DEAD_LETTER_FOLDERS.isdisjoint(folders)
+    is_of_lambda = ("aws", "lambda") in pairwise(folders)
+    return is_of_lambda or not _DEAD_LETTER_FOLDERS.isdisjoint(folders)
 
 
 def _is_other_folder(folder: str) -> bool:
@@ -107,7 +114,9 @@ def _span(start: str, length: timedelta) -> tuple[int, int]:
     return start_us, start_us + length // _MICROSECOND
 
 
-def read_lines(storage: Storage, item: DeliveredObject) -> Iterator[tuple[int, bytes]]:
+def read_lines(
+    storage: Storage, item: DeliveredObject | StoredObject
+) -> Iterator[tuple[int, bytes]]:
     """The lines of an object with their numbers, from 1, decompressed piece by piece.
 
     Raises DamageError where the object cannot be read on, after the lines before, and
@@ -164,7 +173,7 @@ def read_event(delivered: bytes) -> Event:
     try:
         delivered.decode()  # members are passed on unread, so nothing else would look
         head, entry = line.parse(delivered)
-        arrival_ms = _milliseconds(head.arrivalTime)
+        arrival_ms = milliseconds(head.arrivalTime)
     except (ValueError, TypeError, RecursionError):
         raise DamageError("not a delivered line") from None
     return Event(head.eventId, entry, _origin(head, arrival_ms))
@@ -185,6 +194,6 @@ def _origin(head: line.Head, arrival_ms: int | None) -> Origin:
     )
 
 
-def _milliseconds(time: str | None) -> int | None:
+def milliseconds(time: str | None) -> int | None:
     """An arrival time in milliseconds since 1970. Raises TypeError if it names no zone."""
     return None if time is None else (datetime.fromisoformat(time) - _EPOCH) // _MILLISECOND

@@ -18,6 +18,7 @@ from dastream.lake.reader import (
     read_lines,
     recognise,
 )
+from dastream.lake.recent_ids import RecentIds
 from dastream.storage import Storage
 
 __all__ = ["Counts", "Damage", "Match", "Query", "Search"]
@@ -97,7 +98,7 @@ class Search:
         self._needles = query.needles()
         self._limit = limit
         self._on_damage = on_damage
-        self._ids = _RecentIds(IDS_MAX)
+        self._ids = RecentIds[str](IDS_MAX)
 
     def __iter__(self) -> Iterator[Match]:
         items = self._items()
@@ -203,25 +204,3 @@ class Search:
 def _time_us(event: Event) -> int | None:
     time_us, arrival_ms = event.columns.time_us, event.origin.arrival_ms
     return arrival_ms * 1000 if time_us is None and arrival_ms is not None else time_us
-
-
-class _RecentIds:
-    """A set of ids that forgets the older half when it is full.
-
-    Copies of an event lie in objects of nearly the same time (Firehose delivers at least once)
-    or of the same day (both layouts below one root), and these are read one after another.
-    """
-
-    def __init__(self, ids_max: int) -> None:
-        self._half = ids_max // 2
-        self._recent: set[str] = set()
-        self._older: set[str] = set()
-
-    def add(self, id: str) -> bool:
-        """Take an id in; False if it is there."""
-        if id in self._recent or id in self._older:
-            return False
-        self._recent.add(id)
-        if len(self._recent) == self._half:
-            self._older, self._recent = self._recent, set()
-        return True

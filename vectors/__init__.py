@@ -1,0 +1,1 @@
+"""Test vectors for readers of Database Activity Streams, and what writes them."""
