@@ -74,12 +74,12 @@ def outages(arguments):
         "GetRecords": refused(400, "ProvisionedThroughputExceededException"),
     }
     for operation, fault in lasting.items():
-        outage(arguments, operation, fault, 1)
+        outage(arguments, operation, "refused", fault, 1)
     for operation in lasting:
-        outage(arguments, operation, slow, 3)
+        outage(arguments, operation, "slow", slow, 3)
 
 
-def outage(arguments, operation, fault, code):
+def outage(arguments, operation, name, fault, code):
     began = time.monotonic()
     with ExitStack() as parts:
         scene, runs = parts.enter_context(stage(s3))
@@ -88,9 +88,9 @@ def outage(arguments, operation, fault, code):
         proxy.lasting[operation] = fault
         run = runs.start(*scene.arguments, "--once", **proxy.environment).wait(SECONDS_MAX)
         assert run.code == code, run.errors
+        said = run.errors.splitlines()[-2] if code == 1 else "done"
         end(scene, runs)
-    last = run.errors.splitlines()[-2] if code == 1 else "done"
-    tell(f"outage: {operation} {fault.__name__}", began, requests=proxy.hits[operation], said=last)
+    tell(f"outage: {operation} {name}", began, requests=proxy.hits[operation], said=said)
 
 
 def memory(arguments):
