@@ -59,6 +59,7 @@ bench: $(READY)
 	@$(BIN)/python bench/columns.py
 	@$(BIN)/python bench/run.py
 	@$(BIN)/python bench/postgres.py $(WRITE)
+	@$(BIN)/python bench/lake.py
 
 # Kills the endpoint, the emitter and PostgreSQL fifty times while statements run; then the
 # consumer under every fault: thousands of histories, hundreds of kills, outages, a million events.

@@ -9,6 +9,7 @@ from dastream import line
 from dastream.event import Event, Origin
 from dastream.format.engines import ENGINES
 from dastream.record import BatchName, EventBatch, Position
+from dastream.sinks.formats import JSON_LINES, Format
 from dastream.sinks.lake import LakeSink
 from dastream.storage import FileStorage
 
@@ -28,9 +29,9 @@ def event(number=1, text="SELECT 1", *, at=MORNING, late=timedelta(), raw=None, 
     return Event(f"{number:032x}-0", entry, origin)
 
 
-def deliver(root: Path, *events: Event) -> None:
+def deliver(root: Path, *events: Event, format: Format = JSON_LINES) -> None:
     """Put events into a lake, an object for each day and start."""
-    sink = LakeSink(FileStorage(root))
+    sink = LakeSink(FileStorage(root), format)
     by_day: dict[str, list[Event]] = {}
     for item in events:
         by_day.setdefault(line.write(item).split(b'"arrivalTime":"')[1][:10].decode(), []).append(

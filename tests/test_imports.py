@@ -61,6 +61,7 @@ def test_import_of_the_package_is_light():
         modules, "boto3", "botocore", "click", "rich", "moto", "flask", "werkzeug", "psycopg"
     )
     assert not below(modules, "aws_encryption_sdk", "sqlite3", "http", "asyncio", "duckdb")
+    assert not below(modules, "pyarrow", "fsspec")
     assert not below(modules, "dastream.sources", "dastream.sinks", "dastream.storage")
 
 
@@ -70,6 +71,12 @@ def test_import_of_the_firehose_handler_is_light():
     assert not below(modules, "boto3", "botocore", "click", "rich", "moto", "aws_encryption_sdk")
     rooms = ("lake", "local", "cli", "activity", "sources", "sinks", "storage", "pipeline", "web")
     assert not below(modules, *(f"dastream.{room}" for room in rooms))
+
+
+def test_search_and_json_lines_need_no_parquet():
+    modules = loaded_by("import dastream.cli.search, dastream.cli.query, dastream.sinks.lake")
+
+    assert not below(modules, "duckdb", "pyarrow", "fsspec", "boto3")
 
 
 def test_program_starts_without_loading_its_commands():

@@ -63,15 +63,17 @@ def file_url(tmp_path):
     return (tmp_path / "lake").as_uri()
 
 
-@pytest.fixture(params=["memory", "file", "s3"])
+@pytest.fixture(params=["memory", "file", "s3", "file parquet", "s3 parquet"])
 def sink(request):
     """Every sink in turn: the contract is one."""
-    if request.param == "memory":
+    place, _, format = request.param.partition(" ")
+    if place == "memory":
         sink = MemorySink()
-    elif request.param == "file":
-        sink = open_sink(request.getfixturevalue("file_url"))
+    elif place == "file":
+        sink = open_sink(f"{request.getfixturevalue('file_url')}?format={format or 'jsonl'}")
     else:
-        sink = open_sink(f"s3://{request.getfixturevalue('bucket')}/lake?format=jsonl")
+        bucket = request.getfixturevalue("bucket")
+        sink = open_sink(f"s3://{bucket}/lake?format={format or 'jsonl'}")
     yield sink
     sink.close()
 
@@ -311,8 +313,13 @@ def test_object_of_another_maker_under_the_name_stops_with_a_sink_error(data):
 def test_receipt_of_a_later_version_that_tells_more_is_read():
     storage = MemoryStorage()
     LakeSink(storage).deliver(BATCH)
-    more = storage.objects[EVENTS_KEY].replace(b'{"start"', b'{"more":{"a":[1]},"start"')
-    storage.objects[EVENTS_KEY] = more
+    held, more = storage.objects[EVENTS_KEY], b'"more":{"a":[1]},'
+    # RFC 1952: lengths of the extra field, and of its subfield after two letters.
+    lengths = [int.from_bytes(held[at : at + 2], "little") + len(more) for at in (10, 14)]
+    field, subfield = (length.to_bytes(2, "little") for length in lengths)
+    storage.objects[EVENTS_KEY] = (
+        held[:10] + field + held[12:14] + subfield + b"{" + more + held[17:]
+    )
 
     assert LakeSink(storage).extent(NAME) == WHOLE
     assert LakeSink(storage).deliver(BATCH) is False
@@ -344,7 +351,9 @@ def test_trouble_with_the_storage_is_a_sink_error(tmp_path, aws):
         "file:///x?formt=jsonl",
         "file:///x?format=jsonl&compress=no",
         "file:///x?format",
-        "s3://bucket/x?format=parquet",
+        "file:///x?format=jsonl&raw=no",
+        "file:///x?raw=no",
+        "s3://bucket/x?format=parquet&raw=maybe",
         "ftp://host/x",
         "/plain/path",
         "",

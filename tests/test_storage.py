@@ -61,6 +61,21 @@ def test_no_more_of_an_object_is_read_than_was_asked_for(storage, bytes_max, dat
     assert storage.get("a/b", bytes_max) == data
 
 
+@pytest.mark.parametrize("start", [0, 4, 9, 10, 99, -1, -4, -10, -99])
+@pytest.mark.parametrize("bytes_max", [1, 5, 99, None])
+def test_part_of_an_object_is_as_a_slice_of_it(storage, start, bytes_max):
+    storage.put_if_absent("a/b", b"0123456789")
+
+    assert storage.get("a/b", bytes_max, start=start) == b"0123456789"[start:][:bytes_max]
+
+
+@pytest.mark.parametrize("start", [0, 3, -3])
+def test_part_of_an_empty_object_is_empty(storage, start):
+    storage.put_if_absent("a/empty", b"")
+
+    assert storage.get("a/empty", start=start) == b""
+
+
 @pytest.mark.parametrize("key", ["none", "a/none", "a/b/c"])
 def test_what_is_not_there_is_none(storage, key):
     assert storage.get(key) is None

@@ -23,7 +23,7 @@ from dastream.record import (
     utc_day,
 )
 from dastream.settings import Settings
-from dastream.sinks import Sink, open_sink
+from dastream.sinks import Sink, open_sink, require_entries
 from dastream.sources import StreamDescription
 from dastream.transforms import NamedTransform, apply, open_transforms
 
@@ -220,11 +220,13 @@ class DeliveryPlan:
 
     def open(self) -> Deliverer:
         """A deliverer with sinks, transforms and a key cache of its own. Raises ConfigError."""
+        sinks = [open_sink(url) for url in self.sink_urls]
+        require_entries(sinks)
         unwrap = open_unwrap(self.settings, open_client("kms", region=self.region))
         return Deliverer(
             Decoder.from_settings(self.settings, unwrap),
             open_transforms(self.settings.transforms),
-            [open_sink(url) for url in self.sink_urls],
+            sinks,
             resource_id=self.resource_id,
             key_cache=unwrap,
         )

@@ -51,8 +51,11 @@ class Storage(Protocol):
         """Store `data` durably under `key`; False, and nothing done, if the key is taken."""
         ...
 
-    def get(self, key: str, bytes_max: int | None = None) -> bytes | None:
-        """The object, or its first `bytes_max` bytes; None if there is none."""
+    def get(self, key: str, bytes_max: int | None = None, *, start: int = 0) -> bytes | None:
+        """The object, or at most `bytes_max` bytes of it; None if there is none.
+
+        They begin at byte `start`; a negative one counts from the end, as in a slice.
+        """
         ...
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
@@ -111,11 +114,13 @@ class FileStorage:
         except OSError as error:
             raise _file_error("write", error) from error
 
-    def get(self, key: str, bytes_max: int | None = None) -> bytes | None:
+    def get(self, key: str, bytes_max: int | None = None, *, start: int = 0) -> bytes | None:
         """The file's bytes."""
         path = self._path(key)
         try:
             with path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                file.seek(start if start >= 0 else max(0, size + start))
                 return file.read(bytes_max)
         except FileNotFoundError:
             return None
@@ -287,9 +292,9 @@ class S3Storage:
             hint="another writer is at the same place: stop it, or deliver elsewhere",
         )
 
-    def get(self, key: str, bytes_max: int | None = None) -> bytes | None:
+    def get(self, key: str, bytes_max: int | None = None, *, start: int = 0) -> bytes | None:
         """The object's bytes, or a range of it."""
-        extent = {} if bytes_max is None else {"Range": f"bytes=0-{bytes_max - 1}"}
+        extent = _extent(start, bytes_max)
         try:
             answer = call(
                 self._client.get_object, Bucket=self._bucket, Key=self._prefix + key, **extent
@@ -299,9 +304,9 @@ class S3Storage:
             if error.code == "NoSuchKey":
                 return None
             if error.code == "InvalidRange":
-                return b""  # an empty object has not even a first byte
+                return b""  # it has no byte there, an empty object not even a first one
             raise _s3_error("read", self._bucket, error) from None
-        return data
+        return data[:bytes_max]
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         """All pages of ListObjectsV2."""
@@ -325,6 +330,15 @@ class S3Storage:
             Body=data,
             IfNoneMatch="*",
         )
+
+
+def _extent(start: int, bytes_max: int | None) -> dict[str, str]:
+    """The argument that names a range (RFC 9110, 14.1.2); from the end it has a start only."""
+    if start < 0:
+        return {"Range": f"bytes={start}"}
+    if bytes_max is not None:
+        return {"Range": f"bytes={start}-{start + bytes_max - 1}"}
+    return {"Range": f"bytes={start}-"} if start else {}
 
 
 def _wait_seconds(conflicts: int) -> float:

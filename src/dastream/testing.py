@@ -142,9 +142,9 @@ class MemoryStorage:
             self.objects[key] = data
             return True
 
-    def get(self, key: str, bytes_max: int | None = None) -> bytes | None:
+    def get(self, key: str, bytes_max: int | None = None, *, start: int = 0) -> bytes | None:
         data = self.objects.get(key)
-        return data if data is None else data[:bytes_max]
+        return data if data is None else data[start:][:bytes_max]
 
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
         for key in sorted(self.objects):

@@ -15,6 +15,7 @@ from dastream.lake import search as search_module
 from dastream.lake.matching import may_match
 from dastream.lake.search import Query, Search
 from dastream.lake.times import microseconds
+from dastream.sinks import formats
 from dastream.storage import FileStorage, S3Storage
 from entries import mysql
 
@@ -52,6 +53,36 @@ def test_a_match_has_the_bytes_that_were_delivered(tmp_path):
     (match,) = Found(tmp_path).matches
     assert match.line == line.write(event)
     assert match.event.columns.statement == "SELECT 'é'"
+
+
+def test_parquet_has_the_same_matches_as_json_lines(tmp_path):
+    events = [lakes.event(n, f"SELECT {n} 'é'", at=lakes.MORNING + n * HOUR) for n in range(5)]
+    lakes.deliver(tmp_path / "lines", *events)
+    lakes.deliver(tmp_path / "parquet", *events, format=formats.PARQUET)
+    lines, parquet = Found(tmp_path / "lines").matches, Found(tmp_path / "parquet").matches
+    assert [(m.line, m.time_us) for m in parquet] == [(m.line, m.time_us) for m in lines]
+    assert Found(tmp_path / "parquet", text="2 'É").numbers == [2]
+
+
+def test_batch_in_both_formats_is_read_from_its_lines(tmp_path):
+    lakes.deliver(tmp_path, lakes.event(1))
+    lakes.deliver(tmp_path, lakes.event(1), format=formats.PARQUET_WITHOUT_ENTRIES)
+    found = Found(tmp_path)
+    assert (found.numbers, found.damages, found.counts.objects) == ([1], [], 1)
+
+
+def test_parquet_without_entries_or_damaged_is_told(tmp_path):
+    lakes.deliver(tmp_path / "a", lakes.event(1), format=formats.PARQUET_WITHOUT_ENTRIES)
+    lakes.write(tmp_path, "b/cluster=c/day=2026-11-23/x.parquet", b"PAR1 no file")
+    lakes.write(tmp_path, "b/cluster=c/day=2026-11-23/y.parquet", b"")
+    lakes.deliver(tmp_path / "c", lakes.event(2), format=formats.PARQUET)
+    found = Found(tmp_path)
+    assert found.numbers == [2]
+    assert [damage.reason for damage in found.damages] == [
+        "written without the entries: search the JSON lines",
+        "not a Parquet file, or damaged",
+        "not a Parquet file, or damaged",
+    ]
 
 
 def test_dead_letters_and_other_files_are_not_read(tmp_path):

@@ -137,8 +137,10 @@ class FaultyStorage:
             self._outside.leave_under_way(put)
             raise
 
-    def get(self, key, bytes_max=None):
-        return self._outside.call("get", lambda: self._storage.get(key, bytes_max), _service_error)
+    def get(self, key, bytes_max=None, *, start=0):
+        return self._outside.call(
+            "get", lambda: self._storage.get(key, bytes_max, start=start), _service_error
+        )
 
     def list(self, prefix=""):
         yield from self._outside.call("list", lambda: [*self._storage.list(prefix)], _service_error)

@@ -17,7 +17,19 @@ __all__ = ["COMMANDS", "app", "run_app"]
 
 DONE, OUTSIDE_FAILED, USAGE, NOT_CLEAN, INTERRUPTED = 0, 1, 2, 3, 130
 
-COMMANDS = ("demo", "local", "stream", "emit", "check", "run", "replay", "decode", "tail", "search")
+COMMANDS = (
+    "demo",
+    "local",
+    "stream",
+    "emit",
+    "check",
+    "run",
+    "replay",
+    "decode",
+    "tail",
+    "search",
+    "query",
+)
 """Every command is the attribute `command` of the module of its name beside this one."""
 
 

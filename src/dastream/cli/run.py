@@ -50,7 +50,8 @@ Examples:
     required=True,
     multiple=True,
     metavar="URL",
-    help="file:///DIR or s3://BUCKET/PREFIX; may be given several times.",
+    help="file:///DIR or s3://BUCKET/PREFIX, with ?format=parquet if you like; may be given "
+    "several times.",
 )
 @click.option(
     "--state",

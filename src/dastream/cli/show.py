@@ -25,6 +25,8 @@ __all__ = [
     "CsvView",
     "JsonView",
     "PlainView",
+    "csv_cell",
+    "json_line",
     "open_console",
     "tell",
 ]
@@ -131,13 +133,8 @@ class JsonView:
         self._bytes = sys.stdout.buffer
 
     def show(self, delivered: bytes) -> None:
-        """Write one line. On a terminal what is not printable is escaped, as JSON escapes it."""
-        if self._is_terminal:
-            text = delivered.decode()
-            delivered = "".join(
-                c if c.isprintable() else json.dumps(c)[1:-1] for c in text
-            ).encode()
-        self._bytes.write(delivered + b"\n")
+        """Write one line."""
+        self._bytes.write(json_line(delivered, is_terminal=self._is_terminal) + b"\n")
 
 
 class CsvView:
@@ -155,7 +152,7 @@ class CsvView:
         values = (
             ours[name] if name in ours else getattr(event.columns, name) for name in CSV_COLUMNS
         )
-        self._writer.writerow(map(self._cell, values))
+        self._writer.writerow(csv_cell(value, is_terminal=self._is_terminal) for value in values)
 
     def _ours(self, event: Event) -> dict[str, str | None]:
         origin, params = event.origin, event.columns.params
@@ -170,11 +167,20 @@ class CsvView:
             "event_id": event.id,
         }
 
-    def _cell(self, value: Any) -> Any:
-        if isinstance(value, bool):
-            return "true" if value else "false"
-        if not isinstance(value, str):
-            return value
-        if self._is_terminal:
-            value = "\n".join(map(escape, value.split("\n")))
-        return "'" + value if value.startswith(_FORMULA_STARTS) else value
+
+def csv_cell(value: Any, *, is_terminal: bool) -> Any:
+    """A value as a cell of CSV: text that a spreadsheet would calculate gets an apostrophe."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str):
+        return value
+    if is_terminal:
+        value = "\n".join(map(escape, value.split("\n")))
+    return "'" + value if value.startswith(_FORMULA_STARTS) else value
+
+
+def json_line(line: bytes, *, is_terminal: bool) -> bytes:
+    """A line of JSON. On a terminal what is not printable is escaped, as JSON escapes it."""
+    if not is_terminal:
+        return line
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line.decode()).encode()

@@ -3,19 +3,20 @@
 ::
 
     events/cluster=ID/day=YYYY-MM-DD/NAME.jsonl.gz     the lake (`dastream.sinks.lake`)
+    events/cluster=ID/day=YYYY-MM-DD/NAME.parquet      the same events (`dastream.sinks.parquet`)
     [PREFIX]YYYY/MM/DD/HH/NAME[.gz]                    Firehose, its default S3 prefix
 
-Both hold the same lines (`dastream.line`), so both may lie below one root, and one root may be
-any directory above them. Whatever else lies there is left alone. Source for the second: Amazon
-Data Firehose Developer Guide, "Custom prefixes for Amazon S3 objects": the folder is the UTC
-hour in which the oldest record of the object arrived.
+All but Parquet files hold the same lines (`dastream.line`). All of it may lie below one root,
+and one root may be any directory above them. Whatever else lies there is left alone. Source for
+the last: Amazon Data Firehose Developer Guide, "Custom prefixes for Amazon S3 objects": the
+folder is the UTC hour in which the oldest record of the object arrived.
 """
 
 from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import NamedTuple
@@ -26,6 +27,7 @@ from dastream import line
 from dastream.event import Engine, Event, Origin
 from dastream.format.engines import ENGINES, common
 from dastream.record import Position
+from dastream.sinks.formats import JSON_LINES, PARQUET
 from dastream.storage import Storage, StoredObject
 
 __all__ = [
@@ -33,6 +35,8 @@ __all__ = [
     "DeliveredObject",
     "is_dead_letter",
     "milliseconds",
+    "once",
+    "origin",
     "read_event",
     "read_lines",
     "recognise",
@@ -43,6 +47,9 @@ OBJECT_BYTES_MAX = 1 << 30
 
 LINE_BYTES_MAX = 128 << 20
 """Twice what a payload may have, which holds every line that was made from one."""
+
+PARQUET_SUFFIX = f".{PARQUET.suffix}"
+LINES_SUFFIX = f".{JSON_LINES.suffix}"
 
 _PIECE_BYTES_MAX = 1 << 20
 _INPUT_BYTES = 64 << 10
@@ -57,7 +64,9 @@ _DAY_FOLDER = re.compile(r"day=(\d{4}-\d\d-\d\d)", re.ASCII)
 _HOUR_FOLDERS = re.compile(r"(\d{4})/(\d\d)/(\d\d)/(\d\d)", re.ASCII)
 _DEAD_LETTER_FOLDERS = frozenset({"dead-letter", "processing-failed"})
 _OTHER_FOLDERS = _DEAD_LETTER_FOLDERS | {"findings", "digests"}
-_OTHER_NAME = re.compile(r"[._].*|.*\.(?!(?:gz|json|jsonl|ndjson)$)[A-Za-z0-9]{1,8}", re.DOTALL)
+_OTHER_NAME = re.compile(
+    r"[._].*|.*\.(?!(?:gz|json|jsonl|ndjson|parquet)$)[A-Za-z0-9]{1,8}", re.DOTALL
+)
 
 
 class DamageError(ValueError):
@@ -72,17 +81,40 @@ class DeliveredObject(NamedTuple):
     from_us: int
     until_us: int
 
+    @property
+    def is_parquet(self) -> bool:
+        """Whether it is a Parquet file; it holds JSON lines otherwise."""
+        return self.key.endswith(PARQUET_SUFFIX)
+
+    @property
+    def is_delivered_once(self) -> bool:
+        """Whether none of its events is in another object: so in the lake, not with Firehose."""
+        return _DAY_FOLDER.fullmatch(self.key.split("/")[-2]) is not None
+
+    @property
+    def batch(self) -> str:
+        """What the objects of one batch share, be they JSON lines or Parquet."""
+        return self.key.removesuffix(PARQUET_SUFFIX).removesuffix(LINES_SUFFIX)
+
 
 def recognise(stored: StoredObject) -> DeliveredObject | None:
     """The stored object as a delivered one; None for dead letters and whatever else lies there."""
     *folders, name = stored.key.split("/")
     if _OTHER_NAME.fullmatch(name) or any(map(_is_other_folder, folders)):
         return None
+    if name.endswith(PARQUET_SUFFIX) and not _DAY_FOLDER.fullmatch("".join(folders[-1:])):
+        return None  # Firehose writes such files too, but with other columns
     try:
         span = _arrival(folders)
     except ValueError:  # 2026/13/01/00 is no hour
         return None
     return DeliveredObject(*stored, *span) if span else None
+
+
+def once(items: Sequence[DeliveredObject], *, parquet_first: bool) -> list[DeliveredObject]:
+    """The objects without the second one of each batch that was delivered in both formats."""
+    first = {item.batch for item in items if item.is_parquet == parquet_first}
+    return [i for i in items if i.is_parquet == parquet_first or i.batch not in first]
 
 
 def is_dead_letter(stored: StoredObject) -> bool:
@@ -117,7 +149,7 @@ def _span(start: str, length: timedelta) -> tuple[int, int]:
 def read_lines(
     storage: Storage, item: DeliveredObject | StoredObject
 ) -> Iterator[tuple[int, bytes]]:
-    """The lines of an object with their numbers, from 1, decompressed piece by piece.
+    """The lines of an object of JSON lines with their numbers, from 1, decompressed in pieces.
 
     Raises DamageError where the object cannot be read on, after the lines before, and
     ServiceError if the storage fails.
@@ -176,10 +208,11 @@ def read_event(delivered: bytes) -> Event:
         arrival_ms = milliseconds(head.arrivalTime)
     except (ValueError, TypeError, RecursionError):
         raise DamageError("not a delivered line") from None
-    return Event(head.eventId, entry, _origin(head, arrival_ms))
+    return Event(head.eventId, entry, origin(head, arrival_ms))
 
 
-def _origin(head: line.Head, arrival_ms: int | None) -> Origin:
+def origin(head: line.Head, arrival_ms: int | None) -> Origin:
+    """Where an event came from, as its line or row says it."""
     name = head.engine or "unknown"
     has_position = head.shardId is not None and head.sequenceNumber is not None
     return Origin(

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-__all__ = ["RecentIds"]
+__all__ = ["IDS_MAX", "RecentIds"]
+
+IDS_MAX = 1_000_000
+"""Event ids remembered, so that an event is shown once; they take about 150 MB."""
 
 Id = TypeVar("Id", bound=Hashable)
 

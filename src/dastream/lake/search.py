@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from dastream import line
 from dastream.event import Event
 from dastream.lake.matching import Query, may_match
 from dastream.lake.order import Held, Match, Place, place
@@ -14,11 +15,12 @@ from dastream.lake.reader import (
     DamageError,
     DeliveredObject,
     is_dead_letter,
+    once,
     read_event,
     read_lines,
     recognise,
 )
-from dastream.lake.recent_ids import RecentIds
+from dastream.lake.recent_ids import IDS_MAX, RecentIds
 from dastream.storage import Storage
 
 __all__ = ["Counts", "Damage", "Match", "Query", "Search"]
@@ -33,9 +35,6 @@ Firehose goes on filling an object for up to 15 minutes after the hour that it i
 
 HELD_BYTES_MAX = 64 << 20
 """Lines that are held until they are in order; with what they decode to about 300 MB."""
-
-IDS_MAX = 1_000_000
-"""Event ids remembered, so that an event is shown once; they take about 150 MB."""
 
 
 class Damage(NamedTuple):
@@ -109,17 +108,22 @@ class Search:
 
     def _items(self) -> list[DeliveredObject]:
         """The objects to read."""
-        items = []
+        delivered = []
         for stored in self._storage.list():
             item = recognise(stored)
             if item is None:
                 self.counts.dead_letters += is_dead_letter(stored)
                 self.counts.others += not is_dead_letter(stored)
                 continue
+            delivered.append(item)
+        delivered = once(delivered, parquet_first=False)
+        for item in delivered:
             self._count(item)
-            if self._query.reaches(item.from_us - LATE_US_MAX, item.until_us + EARLY_US_MAX):
-                items.append(item)
-        return items
+        return [
+            item
+            for item in delivered
+            if self._query.reaches(item.from_us - LATE_US_MAX, item.until_us + EARLY_US_MAX)
+        ]
 
     def _count(self, item: DeliveredObject) -> None:
         counts = self.counts
@@ -162,7 +166,7 @@ class Search:
         self.counts.objects_read += 1
         number = first_damaged = damaged = 0
         try:
-            for number, delivered in read_lines(self._storage, item):
+            for number, delivered in self._lines(item):
                 self.counts.lines += 1
                 try:
                     match = self._match(delivered)
@@ -175,6 +179,13 @@ class Search:
             self._tell(Damage(item.key, str(error), number + 1, None))
         if damaged:
             self._tell(Damage(item.key, "not a delivered line", first_damaged, damaged))
+
+    def _lines(self, item: DeliveredObject) -> Iterator[tuple[int, bytes]]:
+        if not item.is_parquet:
+            return read_lines(self._storage, item)
+        from dastream.lake.parquet import read_events  # noqa: PLC0415 - needs an extra
+
+        return enumerate(line.write_all(read_events(self._storage, item)), start=1)
 
     def _match(self, delivered: bytes) -> Match | None:
         """The match that a line is. Raises DamageError if the line is none of ours."""

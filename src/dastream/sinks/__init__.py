@@ -16,7 +16,7 @@ from dastream.notice import Notice
 from dastream.record import BatchName, EventBatch, Extent
 from dastream.settings import split_url
 
-__all__ = ["Sink", "open_sink"]
+__all__ = ["Sink", "open_sink", "require_entries"]
 
 ENTRY_POINTS = "dastream.sinks"
 
@@ -78,3 +78,15 @@ def open_sink(url: str) -> Sink:
         f"sink: no sink for {scheme or 'a URL without a scheme'}",
         hint="use file:///DIR or s3://BUCKET/PREFIX",
     )
+
+
+def require_entries(sinks: Iterable[Sink]) -> None:
+    """Make sure that one of the sinks keeps the entries' bytes: they are the evidence.
+
+    A sink that leaves them out says so by `has_entries`. Raises ConfigError.
+    """
+    if not any(getattr(sink, "has_entries", True) for sink in sinks):
+        raise ConfigError(
+            "sink: with raw=no no sink keeps the entries as the database wrote them",
+            hint="add a sink of JSON lines, which may have the same place, or leave raw=no out",
+        )

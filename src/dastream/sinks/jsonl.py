@@ -1,8 +1,8 @@
 """JSON lines in gzip, and the receipt that each object carries.
 
-The receipt is a JSON object in the comment field of the gzip header (RFC 1952), so it stays
-with the object wherever it is copied, every gunzip ignores it, and the first bytes of an object
-are enough to read it. Same batch, same bytes: the header has no time stamp.
+The receipt is a JSON object in an extra field of the gzip header (RFC 1952, section 2.3.1.1), so it
+stays with the object wherever it is copied, every gunzip ignores it, and the first bytes of an
+object are enough to read it. Same batch, same bytes: the header has no time stamp.
 """
 
 from __future__ import annotations
@@ -29,8 +29,11 @@ tenth more bytes (docs/running.md)."""
 LINES_AT_ONCE = 256
 """Lines that are in memory as text: a batch of entries is there once already."""
 
-_HEADER = bytes([0x1F, 0x8B, 8, 0x10, 0, 0, 0, 0, 0, 255])
-"""Magic, deflate, FCOMMENT, no time, no hints, unknown system."""
+_HEADER = bytes([0x1F, 0x8B, 8, 0x04, 0, 0, 0, 0, 0, 255])
+"""Magic, deflate, FEXTRA, no time, no hints, unknown system. DuckDB refuses a comment field."""
+
+_SUBFIELD = b"da"
+"""Our subfield of the extra field."""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -48,7 +51,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 def pack(lines: Iterable[bytes], receipt: Receipt) -> bytes:
     """Lines without their line feeds, as one gzip member with its receipt."""
     deflate = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
-    parts = [_HEADER, msgspec.json.encode(receipt), b"\0"]
+    parts = [_HEADER, _extra(msgspec.json.encode(receipt))]
     checksum = size = 0
     for text in _texts(lines):
         parts.append(deflate.compress(text))
@@ -56,6 +59,12 @@ def pack(lines: Iterable[bytes], receipt: Receipt) -> bytes:
         size += len(text)
     trailer = checksum.to_bytes(4, "little") + (size % 2**32).to_bytes(4, "little")
     return b"".join((*parts, deflate.flush(), trailer))
+
+
+def _extra(receipt: bytes) -> bytes:
+    """The extra field with one subfield: each is preceded by its length."""
+    subfield = _SUBFIELD + len(receipt).to_bytes(2, "little") + receipt
+    return len(subfield).to_bytes(2, "little") + subfield
 
 
 def _texts(lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -68,10 +77,15 @@ def _texts(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 def receipt(start_of_object: bytes) -> Receipt | None:
     """The receipt in the first bytes of an object, None if it carries none."""
-    comment, terminator, _ = start_of_object[len(_HEADER) :].partition(b"\0")
-    if not start_of_object.startswith(_HEADER) or not terminator:
+    start = len(_HEADER) + len(_extra(b""))
+    length = int.from_bytes(start_of_object[start - 2 : start], "little")
+    text = start_of_object[start : start + length]
+    if (
+        not start_of_object.startswith(_HEADER)
+        or start_of_object[start - 4 : start - 2] != _SUBFIELD
+    ):
         return None
     try:
-        return msgspec.json.decode(comment, type=Receipt)
+        return msgspec.json.decode(text, type=Receipt)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None

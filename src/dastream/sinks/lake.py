@@ -4,6 +4,8 @@ The first writer of a batch wins, and a second delivery finds it. The object of 
 first, also if no event is left to be in it: so no two consumers, one of which does not know yet
 that it was replaced, can deliver one record under two names; and the objects of a shard follow
 one another without a hole.
+
+One lake may hold the events of a batch in both formats. Readers count them once.
 """
 
 from __future__ import annotations
@@ -12,49 +14,59 @@ import re
 from collections.abc import Iterator
 from urllib.parse import parse_qs
 
-from dastream import dead_letter, line
-from dastream.errors import ConfigError, ServiceError, SinkError
+from dastream import dead_letter
+from dastream.errors import ServiceError, SinkError
 from dastream.notice import Notice, write
 from dastream.record import BatchName, EventBatch, Extent
 from dastream.settings import split_url
 from dastream.sinks import jsonl
+from dastream.sinks.formats import FORMATS, JSON_LINES, Format, open_format
 from dastream.storage import Storage, open_storage
 
 __all__ = ["LakeSink", "open"]
 
 _EVENTS, _DEAD_LETTERS = "events", "dead-letter"
-_NAME = re.compile(r"(?P<shard>.+)-(?P<start>after-\d+)\.jsonl\.gz", re.ASCII)
+_NAME = re.compile(
+    rf"(?P<shard>.+)-(?P<start>after-\d+)\.(?:{'|'.join(re.escape(f.suffix) for f in FORMATS)})",
+    re.ASCII,
+)
 
 
 def open(url: str) -> LakeSink:
-    """A lake at `file:///DIR?format=jsonl` or `s3://BUCKET/PREFIX?format=jsonl`."""
+    """A lake at `file:///DIR` or `s3://BUCKET/PREFIX`, `?format=jsonl` or `?format=parquet`.
+
+    Parquet files leave the entries' bytes out with `&raw=no`. Raises ConfigError.
+    """
     options = parse_qs(split_url(url).query, keep_blank_values=True)
-    unknown = options.keys() - {"format"}
-    if unknown or options.get("format", ["jsonl"]) != ["jsonl"]:
-        raise ConfigError("sink: unknown option in the URL", hint="the only one is format=jsonl")
-    return LakeSink(open_storage(url))
+    return LakeSink(open_storage(url), open_format(options))
 
 
 class LakeSink:
-    """Delivers batches as gzip JSON lines into a storage, in the lake's layout."""
+    """Delivers batches into a storage, in the lake's layout. Dead letters are JSON lines."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, format: Format = JSON_LINES) -> None:
         self._storage = storage
+        self._format = format
+        self.has_entries = format.has_entries
 
     def names(self, resource_id: str, day: str) -> Iterator[BatchName]:
-        """Listed, object by object."""
+        """Listed, object by object, in either format."""
         folder = f"{_folder(_EVENTS, resource_id, day)}/"
         for key in self._keys(folder):
             if name := _NAME.fullmatch(key.removeprefix(folder)):
                 yield BatchName(resource_id, day, name["shard"], name["start"])
 
     def extent(self, name: BatchName) -> Extent | None:
-        """Read from the receipt of the events, which tells if there should be dead letters."""
-        receipt = self._receipt(_key(_EVENTS, name))
-        if receipt is None:
-            return None
-        lacks_letters = receipt.dead_letters and not self._receipt(_key(_DEAD_LETTERS, name))
-        return Extent(receipt.through, is_whole=not lacks_letters)
+        """Read from the receipt of the events, which tells if there should be dead letters.
+
+        In the other format only, as after a change of the URL, a batch is not whole.
+        """
+        for format in (self._format, *FORMATS):
+            receipt = self._receipt(_key(_EVENTS, name, format), format)
+            if receipt is not None:
+                is_ours = format is self._format
+                return Extent(receipt.through, is_ours and self._has_letters(name, receipt))
+        return None
 
     def deliver(self, batch: EventBatch) -> bool:
         """Put what is absent, and make sure that what is there is this batch."""
@@ -67,10 +79,11 @@ class LakeSink:
             dropped=dict(batch.dropped),
             dead_letters=len(batch.dead_letters),
         )
-        is_new = self._put(_EVENTS, batch, jsonl.pack(line.write_all(batch.events), receipt))
+        data = self._format.pack(batch.events, receipt)
+        is_new = self._put(_EVENTS, batch, self._format, data)
         if batch.dead_letters:
             data = jsonl.pack(map(dead_letter.write, batch.dead_letters), receipt)
-            is_new |= self._put(_DEAD_LETTERS, batch, data)
+            is_new |= self._put(_DEAD_LETTERS, batch, JSON_LINES, data)
         return is_new
 
     def notify(self, resource_id: str, notice: Notice) -> None:
@@ -81,11 +94,16 @@ class LakeSink:
     def close(self) -> None:
         """Nothing is open between batches."""
 
-    def _put(self, kind: str, batch: EventBatch, data: bytes) -> bool:
-        key = _key(kind, batch.name)
+    def _has_letters(self, name: BatchName, receipt: jsonl.Receipt) -> bool:
+        """Whether all dead letters of a batch are there that its events' receipt counts."""
+        key = _key(_DEAD_LETTERS, name, JSON_LINES)
+        return not receipt.dead_letters or self._receipt(key, JSON_LINES) is not None
+
+    def _put(self, kind: str, batch: EventBatch, format: Format, data: bytes) -> bool:
+        key = _key(kind, batch.name, format)
         if self._put_if_absent(key, data):
             return True
-        held = self._receipt(key)
+        held = self._receipt(key, format)
         if held is None or not batch.is_held_as(held.through, held.digest):
             raise SinkError(
                 f"sink: {key} holds other records",
@@ -106,14 +124,14 @@ class LakeSink:
         except ServiceError as error:
             raise SinkError(str(error), hint=error.hint) from error
 
-    def _receipt(self, key: str) -> jsonl.Receipt | None:
+    def _receipt(self, key: str, format: Format) -> jsonl.Receipt | None:
         try:
-            start = self._storage.get(key, jsonl.RECEIPT_BYTES_MAX)
+            data = self._storage.get(key, format.receipt_bytes_max, start=format.receipt_start)
         except ServiceError as error:
             raise SinkError(str(error), hint=error.hint) from error
-        if start is None:
+        if data is None:
             return None
-        receipt = jsonl.receipt(start)
+        receipt = format.receipt(data)
         if receipt is None:
             raise SinkError(f"sink: {key} is there, but not as dastream writes it")
         return receipt
@@ -123,6 +141,6 @@ def _folder(kind: str, resource_id: str, day: str) -> str:
     return f"{kind}/cluster={resource_id}/day={day}"
 
 
-def _key(kind: str, name: BatchName) -> str:
+def _key(kind: str, name: BatchName, format: Format) -> str:
     folder = _folder(kind, name.resource_id, name.day)
-    return f"{folder}/{name.shard}-{name.start}.jsonl.gz"
+    return f"{folder}/{name.shard}-{name.start}.{format.suffix}"
