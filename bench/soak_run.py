@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -54,8 +55,15 @@ def simulation(arguments):
 
 
 def kills(arguments):
-    """SIGKILL on disk and on S3, from our endpoint and from kinesalite."""
-    for name, make in (("disk", disk), ("s3", s3), ("disk, kinesalite", disk_and_kinesalite)):
+    """SIGKILL on disk and on S3, in both formats, from our endpoint and from kinesalite."""
+    stages = {
+        "disk": disk,
+        "disk, parquet": partial(disk, options="?format=parquet"),
+        "disk, kinesalite": disk_and_kinesalite,
+        "s3": s3,
+        "s3, parquet": partial(s3, options="?format=parquet"),
+    }
+    for name, make in stages.items():
         began = time.monotonic()
         chance = random.Random(arguments.seed)
         with stage(make) as (scene, runs):
@@ -148,13 +156,13 @@ def stage(make):
         yield parts.enter_context(closing(make(parts, endpoint, directory))), runs
 
 
-def disk(_parts, endpoint, directory):
-    return Scene(endpoint, directory / "state.sqlite", f"file://{directory}/lake")
+def disk(_parts, endpoint, directory, options=""):
+    return Scene(endpoint, directory / "state.sqlite", f"file://{directory}/lake{options}")
 
 
-def s3(_parts, endpoint, directory):
+def s3(_parts, endpoint, directory, options=""):
     endpoint.client("s3").create_bucket(Bucket="lake")
-    return Scene(endpoint, directory / "state.sqlite", "s3://lake/activity")
+    return Scene(endpoint, directory / "state.sqlite", f"s3://lake/activity{options}")
 
 
 def disk_and_kinesalite(parts, endpoint, directory):

@@ -14,6 +14,7 @@ from turns import Turns
 from virtual_clock import VirtualClock
 
 from dastream.errors import ServiceError
+from dastream.sinks.formats import JSON_LINES
 from ledger import Ledger
 
 QUICK = [0.0, 1.0, 30.0, 400.0]
@@ -27,8 +28,8 @@ class History:
     """`run` it, and everything that must hold has been looked at. Raises AssertionError.
 
     So many consumers run `at_once`, each made by `make_consumer`; `make_checkpoints` is told what
-    to tell of what is written. `counts` is handed on from
-    history to history: what went wrong, where, and how runs ended.
+    to tell of what is written. Each start takes one of the `formats` for each lake. `counts` is
+    handed on from history to history: what went wrong, where, and how runs ended.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class History:
         at_once=1,
         make_consumer=consumer,
         make_checkpoints=FencedCheckpoints,
+        formats=(JSON_LINES,),
     ):
         random.seed(seed)  # the source spreads its waits by the global one
         self.clock = VirtualClock()
@@ -48,6 +50,7 @@ class History:
         self.ledger = Ledger()
         self.checkpoints = make_checkpoints(self._begun, self._committed)
         self.kinesis = SimulatedKinesis(self.clock, chance, self._expired)
+        self.formats = formats
         self._counts = counts
         self._turns = Turns(chance)
         self._at_once = at_once

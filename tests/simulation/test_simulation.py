@@ -22,6 +22,8 @@ from fault_points import POINTS
 from history import History
 from outsides import TableCheckpoints
 
+from dastream.sinks.formats import FORMATS
+
 HISTORIES = 1000
 HERE = Path(__file__).parent
 
@@ -66,6 +68,10 @@ def test_nothing_is_lost_or_comes_twice_with_checkpoints_in_a_table(aws, table):
     make = partial(TableCheckpoints, aws.client("dynamodb"), table)
 
     run_histories(range(30), at_once=2, make_checkpoints=make)
+
+
+def test_nothing_is_lost_or_comes_twice_when_the_format_changes_with_each_start():
+    run_histories(range(80), formats=FORMATS)
 
 
 def fingerprint(seed):
