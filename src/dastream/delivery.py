@@ -95,11 +95,8 @@ class Deliverer:
         """
         rest: RecordBatch | None = batch
         while rest is not None:
-            batch, part, rest = self._part(rest, whole=whole)
-            if batch.records:
-                yield self._deliver(batch, part)
-            else:
-                yield Delivery(batch.through)
+            delivery, rest = self._next(rest, whole=whole)
+            yield delivery
 
     def extent(self, batch: RecordBatch) -> str | None:
         """How far the sinks hold the batch that starts where this one does. Raises SinkError."""
@@ -129,6 +126,11 @@ class Deliverer:
         """Close the sinks."""
         for sink in self._sinks:
             sink.close()
+
+    def _next(self, batch: RecordBatch, *, whole: bool) -> tuple[Delivery, RecordBatch | None]:
+        """Deliver a part of a batch, and let go of it before there is another one."""
+        batch, part, rest = self._part(batch, whole=whole)
+        return self._deliver(batch, part) if batch.records else Delivery(batch.through), rest
 
     def _part(
         self, batch: RecordBatch, *, whole: bool
