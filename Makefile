@@ -6,8 +6,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEPLOY_VENV := .venv-deploy
 
-.PHONY: setup demo test lint docs vectors fuzz bench soak clean
+.PHONY: setup demo test lint docs vectors fuzz bench soak lambda lambda-pins deploy-tools clean
 
 setup: $(READY)
 
@@ -67,5 +68,31 @@ soak: $(READY)
 	@$(BIN)/python bench/soak_emit.py
 	@$(BIN)/python bench/soak_run.py
 
+# What runs in Lambda, for both architectures; FAST=1 adds the accelerators.
+lambda: $(READY)
+	@for architecture in arm64 x86_64; do \
+	  $(BIN)/python deploy/build.py --architecture $$architecture $(if $(FAST),--fast) \
+	    --zip build/lambda-$$architecture.zip || exit; \
+	done
+
+# The newest releases of what runs in Lambda, pinned by hash.
+PIN := $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --generate-hashes --no-header \
+  --no-annotate --only-binary :all: --python-version 3.13 --python-platform aarch64-manylinux_2_28
+
+lambda-pins: $(READY)
+	@$(PIN) --output-file deploy/requirements.txt >/dev/null
+	@$(PIN) --extra fast --output-file deploy/requirements-fast.txt >/dev/null
+	@echo 'pyarrow>=21' | $(PIN) - --output-file deploy/requirements-parquet.txt >/dev/null
+
+# cfn-lint, sam and checkov, for tests/deploy; in an environment of their own.
+deploy-tools: $(DEPLOY_VENV)/.ready
+
+$(DEPLOY_VENV)/.ready: pyproject.toml
+	@$(PYTHON) -m venv $(DEPLOY_VENV)
+	@$(DEPLOY_VENV)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(DEPLOY_VENV)/bin/python -m pip install --quiet --group deploy
+	@touch $@
+
 clean:
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) $(DEPLOY_VENV) build deploy/.aws-sam
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis

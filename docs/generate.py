@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+from cloudformation import permissions
 
 from dastream import errors
 from dastream.cli.app import app
@@ -163,6 +164,7 @@ PARTS: dict[str, Callable[[], Iterator[str]]] = {
     "line": line,
     "errors": error_tree,
     "differences": differences,
+    "permissions": permissions,
 }
 
 

@@ -5,12 +5,24 @@ import json
 import zlib
 from collections import defaultdict
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from dastream.record import is_reached
-from dastream.sinks import jsonl
+from dastream.sinks import jsonl, parquet
 from support import CLUSTER, INSTANCE
 
 GZIP = zlib.MAX_WBITS | 16
-OURS = ("eventId", "clusterId", "instanceId", "shardId", "sequenceNumber", "arrivalTime", "engine")
+OURS = {
+    "eventId": "event_id",
+    "clusterId": "cluster_id",
+    "instanceId": "instance_id",
+    "shardId": "shard_id",
+    "sequenceNumber": "sequence_number",
+    "arrivalTime": "arrival_time",
+    "engine": "engine",
+}
+"""Our members of a line, and the columns of a file that tell the same."""
 
 
 class Found:
@@ -24,6 +36,7 @@ class Found:
         self.events = defaultdict(list)
         self.dead_letters = defaultdict(list)
         self.notices = []
+        self._batches = {}
 
     @classmethod
     def of(cls, storage):
@@ -34,21 +47,32 @@ class Found:
 
     def read(self, key, data):
         """An object, which has to be whole and what its receipt says."""
+        kind, _, place = key.partition("/")
         if key.startswith("_dastream/notices/"):
             self.notices.append(json.loads(data))
             return
-        lines = [json.loads(line) for line in zlib.decompress(data, GZIP).splitlines()]
-        receipt = jsonl.receipt(data)
-        kind, _, place = key.partition("/")
         assert place.startswith(f"cluster={CLUSTER}/day=")
         if kind == "dead-letter":
-            assert len(lines) == receipt.dead_letters
-            for line in lines:
-                self.dead_letters[_place(line)].append(base64.b64decode(line["data"]))
+            self._read_letters(data)
         else:
-            assert (kind, len(lines)) == ("events", receipt.events)
-            for line in lines:
-                self._read_event(line)
+            assert kind == "events"
+            self._read_events(key, _rows(data) if key.endswith(".parquet") else _lines(data))
+
+    def _read_letters(self, data):
+        lines = [json.loads(line) for line in zlib.decompress(data, GZIP).splitlines()]
+        assert len(lines) == jsonl.receipt(data).dead_letters > 0
+        for line in lines:
+            self.dead_letters[_place(line)].append(base64.b64decode(line["data"]))
+
+    def _read_events(self, key, events):
+        """Of a batch that is there in both formats, every event counts once."""
+        batch = self._batches.setdefault(key.partition(".")[0], set())
+        others = [event for event in events if event[0]["eventId"] not in batch]
+        batch.update(ours["eventId"] for ours, _ in events)
+        for ours, entry in others:
+            assert (ours["clusterId"], ours["instanceId"]) == (CLUSTER, INSTANCE)
+            self.events[_place(ours)].append((ours["eventId"], entry))
+            self.events[_place(ours)].sort(key=_index)
 
     def tells_gap(self, place):
         """Whether a notice says that the record may be lost."""
@@ -129,6 +153,28 @@ class Ledger:
             assert self._excuses[place](found), f"{place} is missing, and nothing tells of it"
             return
         assert there in allowed, f"{place}: {_short(there)}, not one of {_short(allowed)}"
+
+
+def _lines(data):
+    """The events of an object of JSON lines: our members, and the entry."""
+    lines = [json.loads(line) for line in zlib.decompress(data, GZIP).splitlines()]
+    assert len(lines) == jsonl.receipt(data).events
+    return [({name: line.pop(name) for name in OURS}, line) for line in lines]
+
+
+def _rows(data):
+    """The same of a Parquet file."""
+    rows = pq.read_table(pa.BufferReader(data), columns=[*OURS.values(), "entry"]).to_pylist()
+    assert len(rows) == parquet.receipt(data).events
+    return [
+        ({name: row[column] for name, column in OURS.items()}, json.loads(row["entry"]))
+        for row in rows
+    ]
+
+
+def _index(event):
+    """The place of an event's entry in its record."""
+    return int(event[0].rpartition("-")[2])
 
 
 def _place(line):

@@ -22,6 +22,7 @@ ROWS = (
         "dead_letter",
         "notice",
         "watch",
+        "checks",
         "settings",
         "clients",
     },
@@ -70,6 +71,15 @@ def test_import_of_the_firehose_handler_is_light():
 
     assert not below(modules, "boto3", "botocore", "click", "rich", "moto", "aws_encryption_sdk")
     rooms = ("lake", "local", "cli", "activity", "sources", "sinks", "storage", "pipeline", "web")
+    assert not below(modules, *(f"dastream.{room}" for room in rooms))
+
+
+def test_import_of_the_kinesis_handler_is_light():
+    modules = loaded_by("import dastream.aws.kinesis, dastream.sinks.lake")
+
+    assert not below(modules, "boto3", "botocore", "click", "rich", "moto", "aws_encryption_sdk")
+    assert not below(modules, "sqlite3", "pyarrow", "duckdb")
+    rooms = ("lake", "local", "cli", "activity", "pipeline", "web", "checkpoint")
     assert not below(modules, *(f"dastream.{room}" for room in rooms))
 
 

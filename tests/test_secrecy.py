@@ -14,13 +14,16 @@ from contextlib import contextmanager
 
 import pytest
 
-from dastream.aws import firehose
+from dastream.aws import firehose, kinesis
 from dastream.aws.firehose import FirehoseTransform
+from dastream.aws.metrics import print_line
 from dastream.cli.app import run_app
 from dastream.clients import open_client
 from dastream.decode import Decoder
 from dastream.errors import DastreamError
 from dastream.keys import open_unwrap
+from dastream.local.event_source import event_record
+from dastream.local.firehose.reader import SourceRecord
 from dastream.settings import Settings
 from dastream.storage import open_storage
 from dastream.transforms import open_transforms
@@ -183,8 +186,9 @@ def user_module(tmp_path, monkeypatch):
 def test_transforms_that_quote_events_tell_nothing(records, keys, user_module, capfd, name):
     transforms = open_transforms(f"leaking_transforms:{name}")
     with everything_logged() as logged:
-        decode = Decoder(open_unwrap(Settings(), open_client("kms")))
-        reply = FirehoseTransform(decode, transforms)(invocation(records[:4]))
+        unwrap = open_unwrap(Settings(), open_client("kms"))
+        transform = FirehoseTransform(Decoder(unwrap), transforms, print_line, unwrap=unwrap)
+        reply = transform(invocation(records[:4]))
 
     assert {answer["result"] for answer in reply["records"]} == {"ProcessingFailed"}
     out, err = capfd.readouterr()
@@ -218,7 +222,32 @@ def test_handler_tells_nothing(records, keys, capfd):
     results = [answer["result"] for answer in reply["records"]]
     assert results == ["Ok"] * len(SUITES) + ["ProcessingFailed"] * (len(records) - len(SUITES))
     out, err = capfd.readouterr()
-    assert len(out.splitlines()) == len(records) - len(SUITES) + 1
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert sum("reason" in line for line in lines) == len(records) - len(SUITES)
+    assert_nothing_shows(out + err + logged.getvalue(), keys)
+
+
+def test_kinesis_handler_tells_nothing(records, keys, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("DASTREAM_SINK", f"file://{tmp_path}")
+    event = {
+        "Records": [
+            event_record(
+                SourceRecord(data, "p", "shardId-000000000000", str(number), 1),
+                f"arn:aws:kinesis:us-east-1:123456789012:stream/{STREAM}",
+                "arn:aws:iam::123456789012:role/delivery",
+                "us-east-1",
+            )
+            for number, data in enumerate(records, start=1)
+        ]
+    }
+    kinesis._from_environment.cache_clear()
+    with everything_logged() as logged:
+        reply = kinesis.handler(event, None)
+    kinesis._from_environment.cache_clear()
+
+    assert reply == {"batchItemFailures": []}
+    out, err = capfd.readouterr()
+    assert "DeadLetters" in out
     assert_nothing_shows(out + err + logged.getvalue(), keys)
 
 

@@ -12,6 +12,7 @@ def test_nothing_given_are_the_defaults():
 def test_variables_are_the_names_in_capitals():
     environment = {
         "DASTREAM_RESOURCE_ID": "cluster-ABC",
+        "DASTREAM_SINK": "s3://bucket/lake",
         "DASTREAM_TRANSFORMS": "heartbeats",
         "DASTREAM_KMS_KEY_ID": "alias/activity",
         "DASTREAM_KEY_CACHE_KEYS_MAX": "7",
@@ -25,6 +26,7 @@ def test_variables_are_the_names_in_capitals():
 
     assert Settings.from_environment(environment) == Settings(
         resource_id="cluster-ABC",
+        sink="s3://bucket/lake",
         transforms="heartbeats",
         kms_key_id="alias/activity",
         key_cache_keys_max=7,

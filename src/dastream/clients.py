@@ -14,7 +14,7 @@ from typing import Any
 
 from dastream.errors import ConfigError
 
-__all__ = ["CallError", "call", "hide_bodies", "open_client"]
+__all__ = ["CallError", "call", "hide_bodies", "open_client", "session"]
 
 CONNECT_SECONDS_MAX = 5
 READ_SECONDS_MAX = 30
@@ -62,18 +62,19 @@ def open_client(
     service: str,
     *,
     region: str | None = None,
+    role_arn: str | None = None,
     attempts_max: int = ATTEMPTS_MAX,
     read_seconds_max: float = READ_SECONDS_MAX,
 ) -> Any:
-    """A client of `service`. Raises ConfigError without boto3 or a region.
+    """A client of `service`, in a role if `role_arn` names one that is to be assumed.
 
-    Missing credentials show at the first call.
+    Raises ConfigError without boto3 or a region. Missing credentials show at the first call.
     """
     try:
         from botocore.config import Config  # noqa: PLC0415 - an extra, and slow to load
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415
 
-        session = _session()
+        clients = session(role_arn)
     except ModuleNotFoundError:
         raise ConfigError(
             "aws: boto3 is not installed", hint="pip install 'dastream[aws]'"
@@ -87,7 +88,7 @@ def open_client(
     try:
         # Every other SDK reads AWS_REGION; boto3 by itself reads AWS_DEFAULT_REGION only.
         region = region or os.environ.get("AWS_REGION")
-        return session.client(service, region_name=region, config=config)
+        return clients.client(service, region_name=region, config=config)
     except (BotoCoreError, ValueError) as error:
         reason = type(error).__name__
         hint = "check AWS_PROFILE, AWS_ENDPOINT_URL and the files in ~/.aws"
@@ -97,8 +98,8 @@ def open_client(
 
 
 @cache
-def _session() -> Any:
-    """A session for all clients, which reads times as they are sent.
+def session(role_arn: str | None) -> Any:
+    """The session of all clients in a role, which reads times as they are sent.
 
     botocore's own reading of a time goes through the local time zone and takes longer than all
     else that it does for a record of GetRecords.
@@ -109,7 +110,37 @@ def _session() -> Any:
     core = botocore.session.get_session()
     parsers = core.get_component("response_parser_factory")
     parsers.set_parser_defaults(timestamp_parser=_moment)
+    if role_arn is not None:
+        core.register_component("credential_provider", _InRole(core, role_arn))
     return boto3.Session(botocore_session=core)
+
+
+class _InRole:
+    """Credentials of an assumed role, which botocore renews before they expire."""
+
+    def __init__(self, core: Any, role_arn: str) -> None:
+        self._own = core.get_component("credential_provider")
+        self._core = core
+        self._role_arn = role_arn
+
+    def load_credentials(self) -> Any:
+        """Called by botocore when it signs the first request."""
+        from botocore.credentials import (  # noqa: PLC0415 - as above
+            AssumeRoleCredentialFetcher,
+            DeferredRefreshableCredentials,
+        )
+
+        fetcher = AssumeRoleCredentialFetcher(
+            self._client,
+            self._own.load_credentials(),
+            self._role_arn,
+            extra_args={"RoleSessionName": "dastream"},
+        )
+        return DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
+
+    def _client(self, service: str, **how: Any) -> Any:
+        region = os.environ.get("AWS_REGION") or self._core.get_config_variable("region")
+        return self._core.create_client(service, **{"region_name": region} | how)
 
 
 def _moment(sent: Any) -> datetime:

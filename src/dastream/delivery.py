@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dastream import holdings
@@ -30,7 +30,7 @@ from dastream.transforms import NamedTransform, apply, open_transforms
 __all__ = ["Deliverer", "Delivery", "DeliveryPlan"]
 
 REFUSED_RECORDS_MAX = 100
-"""Records in a row that do not decrypt, before a run stops: no accident does that."""
+"""Records in a row that do not decrypt, before a run stops."""
 
 EVENT_BYTES_MAX = 128 * 1024 * 1024
 """Bytes of entries that are held in memory before they are delivered."""
@@ -63,17 +63,20 @@ class Deliverer:
 
     `resource_id` is the cluster or instance whose stream it is, `key_cache` the unwrap of
     `decode` if it counts. A batch whose events come to `event_bytes_max` is delivered in parts.
+    When `refused_records_max` records in a row do not decrypt, it stops, since no accident does
+    that; None goes on, and each is a dead letter.
     """
 
     def __init__(
         self,
-        decode: Decoder,
+        decode: Callable[[Record], list[Event]],
         transforms: Sequence[NamedTransform],
         sinks: Sequence[Sink],
         *,
         resource_id: str,
         key_cache: CachingUnwrap | None = None,
         event_bytes_max: int = EVENT_BYTES_MAX,
+        refused_records_max: int | None = REFUSED_RECORDS_MAX,
     ) -> None:
         self._decode = decode
         self._transforms = transforms
@@ -82,6 +85,7 @@ class Deliverer:
         self._key_cache = key_cache
         self._keys_told = 0, 0
         self._event_bytes_max = event_bytes_max
+        self._refused_records_max = refused_records_max
         self._refused_in_a_row = 0
 
     def __call__(self, batch: RecordBatch, *, whole: bool) -> Iterator[Delivery]:
@@ -91,11 +95,8 @@ class Deliverer:
         """
         rest: RecordBatch | None = batch
         while rest is not None:
-            batch, part, rest = self._part(rest, whole=whole)
-            if batch.records:
-                yield self._deliver(batch, part)
-            else:
-                yield Delivery(batch.through)
+            delivery, rest = self._next(rest, whole=whole)
+            yield delivery
 
     def extent(self, batch: RecordBatch) -> str | None:
         """How far the sinks hold the batch that starts where this one does. Raises SinkError."""
@@ -103,6 +104,14 @@ class Deliverer:
             return None
         extent = holdings.extent(self._sinks, self._name(batch))
         return extent.through if extent else None
+
+    def is_held(self, batch: RecordBatch) -> bool:
+        """Whether every sink has all of the batch that starts where this one does.
+
+        Raises SinkError.
+        """
+        extent = holdings.extent(self._sinks, self._name(batch))
+        return extent is not None and extent.is_whole
 
     def held(self, stream: StreamDescription, shards: Iterable[str]) -> Iterator[tuple[str, str]]:
         """How far the sinks hold some shards. Raises SinkError."""
@@ -117,6 +126,11 @@ class Deliverer:
         """Close the sinks."""
         for sink in self._sinks:
             sink.close()
+
+    def _next(self, batch: RecordBatch, *, whole: bool) -> tuple[Delivery, RecordBatch | None]:
+        """Deliver a part of a batch, and let go of it before there is another one."""
+        batch, part, rest = self._part(batch, whole=whole)
+        return self._deliver(batch, part) if batch.records else Delivery(batch.through), rest
 
     def _part(
         self, batch: RecordBatch, *, whole: bool
@@ -152,7 +166,8 @@ class Deliverer:
             events = self._decode(record)
         except DecryptError as error:
             self._refused_in_a_row += 1
-            if self._refused_in_a_row < REFUSED_RECORDS_MAX:
+            most = self._refused_records_max
+            if most is None or self._refused_in_a_row < most:
                 raise
             raise KeyServiceError(
                 f"decrypt: {self._refused_in_a_row} records in a row did not open: {error}",
@@ -208,19 +223,21 @@ class DeliveryPlan:
     """What a deliverer is made from, in a form that can be handed to another process.
 
     `resource_id` is the cluster or instance whose stream it is, `region` that of its KMS key,
-    None for the one that boto3 finds.
+    None for the one that boto3 finds, `role_arn` a role that is assumed to use the key.
     """
 
     settings: Settings
     sink_urls: Sequence[str]
     resource_id: str
     region: str | None = None
+    role_arn: str | None = None
 
     def open(self) -> Deliverer:
         """A deliverer with sinks, transforms and a key cache of its own. Raises ConfigError."""
         sinks = [open_sink(url) for url in self.sink_urls]
         require_entries(sinks)
-        unwrap = open_unwrap(self.settings, open_client("kms", region=self.region))
+        kms = open_client("kms", region=self.region, role_arn=self.role_arn)
+        unwrap = open_unwrap(self.settings, kms)
         return Deliverer(
             Decoder.from_settings(self.settings, unwrap),
             open_transforms(self.settings.transforms),

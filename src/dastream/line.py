@@ -18,7 +18,8 @@ no line break.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple, NoReturn
 
 import msgspec
@@ -71,6 +72,10 @@ _START = b'{"eventId":'
 _RENAMED = b',"renamed":true,'
 
 
+EVENTS_AT_ONCE = 256
+"""A batch may have hundreds of thousands, whose lines would be as much again as its entries."""
+
+
 class _Reserved:
     """The type of a member that must not be there: no value becomes one."""
 
@@ -97,9 +102,11 @@ def write(event: Event) -> bytes:
     return text((event,))[:-1]
 
 
-def write_all(events: Iterable[Event]) -> list[bytes]:
-    """The lines of events, without line feeds."""
-    return text(events).split(b"\n")[:-1]
+def write_all(events: Iterable[Event]) -> Iterator[bytes]:
+    """The lines of events, without line feeds; only some of them are in memory at a time."""
+    rest = iter(events)
+    while some := tuple(islice(rest, EVENTS_AT_ONCE)):
+        yield from text(some).split(b"\n")[:-1]
 
 
 def text(events: Iterable[Event]) -> bytes:

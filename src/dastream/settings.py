@@ -23,6 +23,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     resource_id: str | None = None
     """Cluster or instance (`cluster-…`, `db-…`) where the stream's name does not tell."""
+    sink: str | None = None
+    """Where the Kinesis handler delivers: `s3://BUCKET/PREFIX`. The command line has `--sink`."""
     transforms: str = "default"
     """Transforms in their order, comma-separated: names or `module:function`."""
     kms_key_id: str | None = None

@@ -2,6 +2,7 @@ import itertools
 import json
 
 import pytest
+from botocore.exceptions import ClientError
 
 from dastream.aws.activity_stream import ActivityStreams
 from dastream.cli.app import run_app
@@ -112,18 +113,100 @@ def test_instance_has_a_stream_of_its_own(streams, instance, kms_key_id):
     assert started.stream == f"aws-rds-das-{instance['DbiResourceId']}"
 
 
-def test_what_rds_refuses_is_told_by_its_code(streams, name, kms_key_id):
+def test_change_that_is_made_already_is_refused_before_rds_is_asked(streams, name, kms_key_id):
+    with pytest.raises(ServiceError, match="it is stopped already"):
+        streams.stop(name, apply_immediately=True)
+
+    start(streams, name, kms_key_id)
+    with pytest.raises(ServiceError, match="it is started already") as caught:
+        streams.start(name, kms_key_id=kms_key_id, mode="async", apply_immediately=True)
+    assert "dastream stream status" in caught.value.hint
+
+
+def test_key_that_rds_may_not_use_is_explained(streams, name):
     with pytest.raises(ServiceError, match="KMSKeyNotAccessibleFault") as caught:
         streams.start(name, kms_key_id="alias/none", mode="async", apply_immediately=True)
     assert "customer managed key" in caught.value.hint
 
-    with pytest.raises(ServiceError, match="InvalidDBClusterStateFault") as caught:
-        streams.stop(name, apply_immediately=True)
-    assert "dastream stream status" in caught.value.hint
 
-    start(streams, name, kms_key_id)
-    with pytest.raises(ServiceError, match="InvalidDBClusterStateFault"):
-        streams.start(name, kms_key_id=kms_key_id, mode="async", apply_immediately=True)
+class Refusing:
+    """An RDS that refuses to start, with a code, the activity stream of one database."""
+
+    def __init__(self, code, *, kind="cluster", **members):
+        self._code = code
+        self._members = members
+        self._kind = kind
+
+    def describe_db_clusters(self, **_):
+        return self._described("cluster", "DBClusters", "DBClusterIdentifier DbClusterResourceId")
+
+    def describe_db_instances(self, **_):
+        return self._described("db", "DBInstances", "DBInstanceIdentifier DbiResourceId")
+
+    def _described(self, kind, items, names):
+        if kind != self._kind:
+            return {items: []}
+        arn = f"arn:aws:rds:eu-south-2:123456789012:{kind}:orders"
+        item = dict.fromkeys(names.split(), "orders")
+        item["DBClusterArn" if kind == "cluster" else "DBInstanceArn"] = arn
+        return {items: [item | self._members]}
+
+    def start_activity_stream(self, **_):
+        raise ClientError({"Error": {"Code": self._code}}, "StartActivityStream")
+
+
+@pytest.mark.parametrize(
+    ("rds", "mode", "hint"),
+    [
+        (
+            Refusing("InvalidParameterValue", Engine="aurora-mysql"),
+            "sync",
+            "only Aurora PostgreSQL has mode sync",
+        ),
+        (
+            Refusing("InvalidParameterCombination", kind="db", Engine="aurora-postgresql"),
+            "async",
+            "name the cluster",
+        ),
+        (
+            Refusing(
+                "InvalidParameterCombination",
+                kind="db",
+                Engine="oracle-ee",
+                EngineVersion="19.0.0.0",
+                DBInstanceClass="db.t3.small",
+            ),
+            "async",
+            "oracle-ee 19.0.0.0 on db.t3.small in eu-south-2: not every engine version, instance",
+        ),
+        (
+            Refusing("InvalidParameterCombination", Engine="aurora-mysql", EngineVersion="5.6"),
+            "async",
+            "aurora-mysql 5.6 in eu-south-2: not every engine version",
+        ),
+        (Refusing("AccessDenied", Engine="aurora-mysql"), "async", "allow rds:StartActivityStream"),
+        (Refusing("InvalidDBInstanceState", Engine="oracle-ee"), "async", "busy"),
+    ],
+    ids=["mode", "member of a cluster", "class", "version", "permission", "state"],
+)
+def test_refusals_of_rds_are_explained(rds, mode, hint):
+    with pytest.raises(ServiceError, match=rds._code) as caught:
+        ActivityStreams(rds).start("orders", kms_key_id="k", mode=mode, apply_immediately=True)
+    assert hint in caught.value.hint
+
+
+def test_native_fields_are_asked_for_and_shown(streams, instance, kms_key_id, capsys):
+    streams.start(
+        "stock",
+        kms_key_id=kms_key_id,
+        mode="async",
+        apply_immediately=True,
+        native_audit_fields=True,
+    )
+
+    assert streams.wait("stock", "started").native_audit_fields is True
+    assert run_app(["stream", "status", "stock"]) == 0
+    assert "native fields    yes" in capsys.readouterr().out
 
 
 def test_wait_ends_when_a_start_has_failed():
@@ -163,6 +246,7 @@ def test_command_starts_shows_and_stops(name, kms_key_id, capsys):
     shown = capsys.readouterr().out
     assert "started" in shown
     assert started["stream"] in shown
+    assert started["maintenance_window"] in shown
 
     assert run_app(["stream", "stop", name, "--apply-immediately", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["status"] == "stopped"
@@ -175,6 +259,6 @@ def test_command_tells_what_is_wrong_in_a_line_and_a_hint(name, capsys):
         "hint: check the name and the region (AWS_REGION)",
     ]
     assert run_app(["stream", "stop", name]) == 1
-    assert "InvalidDBClusterStateFault" in capsys.readouterr().err
+    assert "it is stopped already" in capsys.readouterr().err
     assert run_app(["stream", "start", name]) == 2
     assert "--kms-key-id" in capsys.readouterr().err

@@ -11,17 +11,21 @@ from dastream.checkpoint import MemoryCheckpoints
 from dastream.decode import Decoder
 from dastream.delivery import Deliverer
 from dastream.errors import ConfigError, KeyServiceError
+from dastream.keys import CachingUnwrap
 from dastream.pipeline import Pipeline
 from dastream.settings import Settings
 from dastream.sinks.lake import LakeSink
 from dastream.testing import MemorySource, MemoryStorage
 from dastream.transforms import DEFAULT, NamedTransform
+from emf import dimensions, values
 from support import (
     ARRIVAL_MS,
     CLUSTER,
     CONTEXT,
     DATA_KEY,
+    DAY,
     HEARTBEAT,
+    INSTANCE,
     SHARD,
     STREAM,
     entry,
@@ -69,12 +73,15 @@ def invocation(*data):
     }
 
 
+def transform(transforms, log, unwrap=unwrap, **settings):
+    unwrap = CachingUnwrap(unwrap)
+    return FirehoseTransform(Decoder(unwrap), transforms, log, unwrap=unwrap, **settings)
+
+
 def answer(event, *, transforms=DEFAULT, unwrap=unwrap):
     """The handler's answers, and what it logged."""
     logged = []
-    reply = FirehoseTransform(Decoder(unwrap), transforms, logged.append, resource_id=CLUSTER)(
-        event
-    )
+    reply = transform(transforms, logged.append, unwrap, resource_id=CLUSTER)(event)
     assert reply.keys() == {"records"}
     ids = [answer["recordId"] for answer in reply["records"]]
     assert ids == [record["recordId"] for record in event["records"]]
@@ -103,7 +110,7 @@ def test_every_record_is_answered_once_and_in_order():
         "ProcessingFailed",
     ]
     assert [answer.keys() for answer in answers] == [
-        {"recordId", "result"} | ({"data"} if answer["result"] == "Ok" else set())
+        {"recordId", "result"} | ({"data", "metadata"} if answer["result"] == "Ok" else set())
         for answer in answers
     ]
 
@@ -118,7 +125,9 @@ def test_no_records_are_no_answers():
     answers, logged = answer(invocation())
 
     assert answers == []
-    assert [line["message"] for line in logged] == ["invocation done"]
+    (metrics,) = logged
+    assert metrics["Records"] == 0
+    assert "SecondsBehind" not in metrics
 
 
 def test_lines_are_those_of_run_for_the_same_records():
@@ -160,7 +169,7 @@ def test_invocation_is_refused_where_nothing_tells_whose_stream_it_is():
     event["sourceKinesisStreamArn"] = "arn:aws:kinesis:eu-central-1:1:stream/a-copy"
 
     with pytest.raises(ConfigError, match="resource id") as caught:
-        FirehoseTransform(Decoder(unwrap), DEFAULT, [].append)(event)
+        transform(DEFAULT, [].append)(event)
     assert "DASTREAM_RESOURCE_ID" in caught.value.hint
 
 
@@ -190,26 +199,49 @@ def test_raising_transform_fails_its_record_alone():
     assert logged[0]["reason"] == "transform mask: raised ValueError"
 
 
-def test_log_tells_failures_and_counts():
+def test_log_tells_failures():
+    _, logged = answer(invocation(GOOD, BAD))
+
+    assert logged[0] == {
+        "message": "record failed",
+        "recordId": item(BAD, 2)["recordId"],
+        "shardId": SHARD,
+        "sequenceNumber": "2",
+        "error": "EnvelopeError",
+        "reason": "envelope: not a JSON object",
+    }
+
+
+def test_metrics_tell_what_became_of_the_records():
     _, logged = answer(invocation(GOOD, BAD, NOTHING))
 
-    assert logged == [
-        {
-            "message": "record failed",
-            "recordId": item(BAD, 2)["recordId"],
-            "shardId": SHARD,
-            "sequenceNumber": "2",
-            "error": "EnvelopeError",
-            "reason": "envelope: not a JSON object",
-        },
-        {
-            "message": "invocation done",
-            "records": {"Ok": 1, "ProcessingFailed": 1, "Dropped": 1},
-            "failed": {"EnvelopeError": 1},
-            "events": 2,
-            "dropped": {"heartbeats": 2, "service-users": 1},
-        },
-    ]
+    metrics = {"/".join(dimensions(line)): values(line) for line in logged[1:]}
+    of_stream = metrics[STREAM]
+    assert of_stream.pop("DecodeMilliseconds") > 0
+    assert of_stream.pop("SecondsBehind") >= 0
+    assert of_stream == {
+        "Records": 3,
+        "Bytes": len(GOOD) + len(BAD) + len(NOTHING),
+        "Events": 2,
+        "Dropped": 3,
+        "DeadLetters": 1,
+        "KeyCacheHits": 1,
+        "KeyCacheMisses": 1,
+    }
+    assert metrics | {STREAM: None} == {
+        STREAM: None,
+        f"{STREAM}/{INSTANCE}": {"Records": 2},
+        f"{STREAM}/heartbeats": {"Dropped": 2},
+        f"{STREAM}/service-users": {"Dropped": 1},
+        f"{STREAM}/EnvelopeError": {"DeadLetters": 1},
+    }
+
+
+def test_records_with_data_tell_where_they_belong():
+    answers, _ = answer(invocation(GOOD, NOTHING))
+
+    keys = {"cluster": CLUSTER, "day": DAY}
+    assert [one.get("metadata") for one in answers] == [{"partitionKeys": keys}, None]
 
 
 def big(size, seed=1):
@@ -228,8 +260,11 @@ def test_reply_with_many_big_records_stays_below_the_limit_of_lambda():
     counted = Counter(results(answers))
     assert counted["Ok"] + counted["ProcessingFailed"] == 26
     assert answers[-1]["result"] == "Ok"  # it is small and finds room
-    assert logged[-1]["failed"] == {"oversize": counted["ProcessingFailed"]}
-    assert logged[-1]["events"] == counted["Ok"] + 1
+    (metrics,) = [line for line in logged if "Events" in line]
+    assert metrics["DeadLetters"] == counted["ProcessingFailed"]
+    assert metrics["Events"] == counted["Ok"] + 1
+    assert values(logged[-1]) == {"DeadLetters": counted["ProcessingFailed"]}
+    assert dimensions(logged[-1]) == [STREAM, "oversize"]
 
 
 def test_record_that_no_reply_has_room_for_fails_as_oversize():
@@ -240,7 +275,8 @@ def test_record_that_no_reply_has_room_for_fails_as_oversize():
         "oversize",
         "the reply has no room for it",
     )
-    assert logged[-1]["dropped"] == {"heartbeats": 1}
+    (metrics,) = [line for line in logged if "Events" in line]
+    assert (metrics["Records"], metrics["Dropped"], metrics["DeadLetters"]) == (2, 1, 1)
 
 
 def test_answers_of_thousands_of_small_records_fit_in_the_reply():
@@ -274,7 +310,8 @@ def test_handler_takes_its_settings_from_the_environment(wrapped, cold_start, mo
 
     assert results(reply["records"]) == ["Ok", "ProcessingFailed"]
     logged = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["message"] for line in logged] == ["record failed", "invocation done"]
+    assert logged[0]["message"] == "record failed"
+    assert logged[1]["Records"] == 2
 
 
 def test_data_key_is_kept_between_invocations_and_nothing_else(wrapped, cold_start):

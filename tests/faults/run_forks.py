@@ -121,7 +121,8 @@ def load_models():
 
 
 if __name__ == "__main__":
-    import_module("dastream.cli.run")
+    for module in ("dastream.cli.run", "dastream.sinks.parquet"):
+        import_module(module)
     load_models()
     for line in sys.stdin:
         run_in_fork(json.loads(line))

@@ -14,6 +14,7 @@ import pytest
 
 from dastream.checkpoint import MemoryCheckpoints, SqliteCheckpoints
 from dastream.errors import ConfigError, KeyServiceError, SinkError
+from dastream.local import lambda_function
 from dastream.local.firehose import DeliveryStream, buffering, stream, transformation
 from dastream.local.firehose.buffering import BufferingHints, RecordBuffer
 from dastream.local.firehose.reader import SourceRecord, StreamReader
@@ -294,7 +295,7 @@ class TestInvocation:
         for batch in batches:
             event = {"records": [transformation._event_record(record) for record in batch]}
             size = len(json.dumps(event)) + buffering._REQUEST_FRAME_BYTES
-            assert size <= transformation.REQUEST_BYTES_MAX
+            assert size <= lambda_function.REQUEST_BYTES_MAX
 
 
 class TestFailure:
@@ -390,7 +391,7 @@ class TestFailure:
     def test_the_largest_reply_that_lambda_returns_is_delivered(self, deliver, put, objects):
         put(b"a")
         frame = len(json.dumps({"records": [{"recordId": "0" * 62, "result": "Ok", "data": ""}]}))
-        data = b"x" * ((transformation.REPLY_BYTES_MAX - frame) // 4 * 3)
+        data = b"x" * ((lambda_function.REPLY_BYTES_MAX - frame) // 4 * 3)
         with deliver(lambda e, c: {"records": [answer(r, data=data) for r in e["records"]]}):
             pass
         assert list(objects().values()) == [data]
@@ -415,7 +416,7 @@ class TestFailure:
         }
 
     def test_a_handler_that_takes_too_long_has_timed_out(self, deliver, put, failures, monkeypatch):
-        monkeypatch.setattr(transformation, "INVOCATION_SECONDS_MAX", 0.01)
+        monkeypatch.setattr(stream, "INVOCATION_SECONDS_MAX", 0.01)
 
         def handler(event, context):
             time.sleep(0.02)
@@ -504,3 +505,43 @@ def test_children_are_read_when_their_parents_have_ended():
     assert read == [[b"1"], [b"2"], [], [b"3", b"4"], []]
     at_tip = [all(page.is_at_tip for page in pages) for pages in rounds]
     assert at_tip == [False, False, False, False, True]
+
+
+def partitioned(event, context):
+    """Records to partitions named by their data; `-` has none."""
+    return {
+        "records": [
+            answer(r) | {"metadata": {"partitionKeys": {"day": decoded(r).decode().strip("-")}}}
+            for r in event["records"]
+        ]
+    }
+
+
+class TestPrefixes:
+    def test_each_partition_has_objects_of_its_own(self, deliver, put, objects):
+        put(b"monday", b"tuesday", b"monday")
+        prefix = "lake/day=!{partitionKeyFromLambda:day}/"
+        with deliver(
+            partitioned, prefix=prefix, compression="GZIP", extension=".txt.gz"
+        ) as delivery:
+            pass
+        found = {key.rpartition("/")[0]: gzip.decompress(body) for key, body in objects().items()}
+        assert found == {"lake/day=monday": b"mondaymonday", "lake/day=tuesday": b"tuesday"}
+        assert all(
+            re.fullmatch(r"audit-1-.*\.txt\.gz", key.rpartition("/")[2]) for key in objects()
+        )
+        assert delivery.counters.objects == 2
+
+    def test_a_record_without_a_partition_has_failed(self, deliver, put, objects):
+        put(b"monday", b"-")
+        with deliver(
+            partitioned,
+            prefix="lake/!{partitionKeyFromLambda:day}/",
+            error_prefix="lake/!{firehose:error-output-type}/!{timestamp:yyyy/MM/dd/HH}/",
+        ):
+            pass
+        (key,) = objects("lake/processing-failed/")
+        assert re.match(r"lake/processing-failed/\d{4}/\d\d/\d\d/\d\d/audit-1-", key)
+        (failure,) = map(json.loads, objects("lake/processing-failed/")[key].splitlines())
+        assert failure["errorCode"] == "DynamicPartitioning.MetadataExtractionFailed"
+        assert base64.b64decode(failure["rawData"]) == b"-"

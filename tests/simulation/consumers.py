@@ -33,7 +33,10 @@ def _deliverer(outside, world, chance):
     return Deliverer(
         Decoder(keys),
         open_transforms(transforms),
-        [LakeSink(FaultyStorage(lake, outside)) for lake in world.lakes],
+        [
+            LakeSink(FaultyStorage(lake, outside), chance.choice(world.formats))
+            for lake in world.lakes
+        ],
         resource_id=CLUSTER,
         event_bytes_max=chance.choice([1, 2000, 1 << 20]),
     )

@@ -14,6 +14,7 @@ from turns import Turns
 from virtual_clock import VirtualClock
 
 from dastream.errors import ServiceError
+from dastream.sinks.formats import JSON_LINES
 from ledger import Ledger
 
 QUICK = [0.0, 1.0, 30.0, 400.0]
@@ -26,19 +27,30 @@ TURNS_BEFORE_A_START_MAX = 30
 class History:
     """`run` it, and everything that must hold has been looked at. Raises AssertionError.
 
-    So many consumers run `at_once`, each made by `make_consumer`. `counts` is handed on from
-    history to history: what went wrong, where, and how runs ended.
+    So many consumers run `at_once`, each made by `make_consumer`; `make_checkpoints` is told what
+    to tell of what is written. Each start takes one of the `formats` for each lake. `counts` is
+    handed on from history to history: what went wrong, where, and how runs ended.
     """
 
-    def __init__(self, seed, counts, *, at_once=1, make_consumer=consumer):
+    def __init__(
+        self,
+        seed,
+        counts,
+        *,
+        at_once=1,
+        make_consumer=consumer,
+        make_checkpoints=FencedCheckpoints,
+        formats=(JSON_LINES,),
+    ):
         random.seed(seed)  # the source spreads its waits by the global one
         self.clock = VirtualClock()
         self._chance = chance = random.Random(seed)
         self.start_ms = chance.choice([0, 0, 0, None])
         self.lakes = [Lake() for _ in range(chance.choice([1, 1, 2]))]
         self.ledger = Ledger()
-        self.checkpoints = FencedCheckpoints(self._begun, self._committed)
+        self.checkpoints = make_checkpoints(self._begun, self._committed)
         self.kinesis = SimulatedKinesis(self.clock, chance, self._expired)
+        self.formats = formats
         self._counts = counts
         self._turns = Turns(chance)
         self._at_once = at_once

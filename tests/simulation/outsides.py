@@ -1,11 +1,12 @@
 """What outlives the consumers: lakes, KMS's keys, and a checkpoint store for several of them."""
 
 from dastream.checkpoint import MemoryCheckpoints
+from dastream.checkpoint.dynamodb import DynamodbCheckpoints
 from dastream.errors import DecryptError, ServiceError
 from dastream.testing import MemoryStorage
 from fed import Feed
 from ledger import Found
-from support import DATA_KEY, WRAPPED_KEY
+from support import DATA_KEY, STREAM, WRAPPED_KEY
 
 KEYS = {WRAPPED_KEY + b"%d" % number: DATA_KEY for number in range(3)}
 POISON = WRAPPED_KEY + b" of somebody else"
@@ -66,6 +67,40 @@ class FencedCheckpoints:
     def _check(self, generation):
         if generation != self._generation:
             raise ServiceError("state: another consumer has started")
+
+
+class TableCheckpoints:
+    """The real store of generations, in a table of DynamoDB; as above for all else."""
+
+    def __init__(self, client, table, begun, committed):
+        self._client = client
+        self._table = table
+        self._begun = begun
+        self._committed = committed
+        self.lose()
+
+    def lose(self):
+        self._client.delete_item(TableName=self._table, Key={"stream": {"S": STREAM}})
+
+    def next_generation(self):
+        return _Told(DynamodbCheckpoints(self._client, self._table), self._begun, self._committed)
+
+
+class _Told:
+    def __init__(self, checkpoints, begun, committed):
+        self.beginning = checkpoints.beginning
+        self.progress = checkpoints.progress
+        self._checkpoints = checkpoints
+        self._begun = begun
+        self._committed = committed
+
+    def begin(self, stream, beginning, *, aside):
+        self._checkpoints.begin(stream, beginning, aside=aside)
+        self._begun(beginning)
+
+    def commit(self, stream, shard, through):
+        self._checkpoints.commit(stream, shard, through)
+        self._committed(shard, through)
 
 
 class _Generation:

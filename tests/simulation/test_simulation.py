@@ -13,12 +13,16 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from consumers import consumer
 from fault_points import POINTS
 from history import History
+from outsides import TableCheckpoints
+
+from dastream.sinks.formats import FORMATS
 
 HISTORIES = 1000
 HERE = Path(__file__).parent
@@ -58,6 +62,16 @@ def test_nothing_is_lost_or_comes_twice_while_two_consumers_overlap():
     A consumer that was replaced, but does not know it yet, may still put the objects of a batch.
     """
     run_histories(range(250), at_once=2)
+
+
+def test_nothing_is_lost_or_comes_twice_with_checkpoints_in_a_table(aws, table):
+    make = partial(TableCheckpoints, aws.client("dynamodb"), table)
+
+    run_histories(range(30), at_once=2, make_checkpoints=make)
+
+
+def test_nothing_is_lost_or_comes_twice_when_the_format_changes_with_each_start():
+    run_histories(range(80), formats=FORMATS)
 
 
 def fingerprint(seed):

@@ -14,11 +14,11 @@ from dastream.activity.server_rules import (
     PGAUDIT_RULES,
     RULES,
     Rule,
-    Verdict,
     log_destination_rule,
 )
+from dastream.checks import Check
 
-__all__ = ["Check", "Report", "check_server"]
+__all__ = ["Report", "check_server"]
 
 MAJOR_MIN, MAJOR_MAX = 14, 18
 """PostgreSQL versions of which the log is known."""
@@ -40,16 +40,6 @@ _UNSEEN: dict[Mode, tuple[str, ...]] = {
         "a password in the arguments of a function that was made before the emitter ran is kept",
     ),
 }
-
-
-class Check(msgspec.Struct, frozen=True):
-    """One thing that was looked at: what was found, and how to mend it if it is not `ok`."""
-
-    name: str
-    verdict: Verdict
-    found: str
-    why: str | None = None
-    fix: str | None = None
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-__all__ = ["PGAUDIT_RULES", "RULES", "Rule", "Verdict", "log_destination_rule"]
+from dastream.checks import Verdict
 
-Verdict = Literal["ok", "weaker", "missing"]
-"""`missing`: the stream is not whole. `weaker`: it is, but entries say less."""
+__all__ = ["PGAUDIT_RULES", "RULES", "Rule", "log_destination_rule"]
 
 
 class Rule(NamedTuple):

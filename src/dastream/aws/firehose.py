@@ -12,21 +12,20 @@ whole invocation again.
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-import msgspec
-
 from dastream import line
+from dastream.aws.metrics import Log, Meter, Metrics, metric_lines, print_line
 from dastream.clients import open_client
 from dastream.decode import Decoder
 from dastream.errors import EnvelopeError, RecordError
-from dastream.event import Event
 from dastream.format.primitives import primitives
-from dastream.keys import open_unwrap, owner_of
-from dastream.record import Position, Record
+from dastream.keys import CachingUnwrap, open_unwrap, owner_of
+from dastream.record import Position, Record, utc_day
 from dastream.settings import Settings
 from dastream.transforms import NamedTransform, apply, open_transforms
 
@@ -36,10 +35,12 @@ REPLY_BYTES_MAX = 6_000_000
 """Just below what Lambda lets a synchronous invocation return."""
 
 _ANSWER_BYTES = 64
-"""An answer without its data and its recordId, and some to spare."""
+"""An answer without its data, metadata and recordId, and some to spare."""
 
-Answer = dict[str, str]
-Log = Callable[[Mapping[str, object]], None]
+_METADATA_BYTES = 192
+"""The keys that an answer with data has besides, with the longest resource id."""
+
+Answer = dict[str, Any]
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, list[Answer]]:
@@ -53,32 +54,36 @@ def _from_environment() -> FirehoseTransform:
     return open_handler(Settings.from_environment(os.environ), open_client("kms"))
 
 
-def _print(line: Mapping[str, object]) -> None:
-    print(msgspec.json.encode(line).decode(), flush=True)  # noqa: T201 - Lambda's log
-
-
-def open_handler(settings: Settings, kms: Any, log: Log = _print) -> FirehoseTransform:
+def open_handler(settings: Settings, kms: Any, log: Log = print_line) -> FirehoseTransform:
     """A handler with given settings and boto3's KMS client."""
-    decode = Decoder.from_settings(settings, open_unwrap(settings, kms))
-    transforms = open_transforms(settings.transforms)
-    return FirehoseTransform(decode, transforms, log, resource_id=settings.resource_id)
+    unwrap = open_unwrap(settings, kms)
+    return FirehoseTransform(
+        Decoder.from_settings(settings, unwrap),
+        open_transforms(settings.transforms),
+        log,
+        unwrap=unwrap,
+        resource_id=settings.resource_id,
+    )
 
 
 class FirehoseTransform:
     """Answers invocations. Nothing outlives one but the decoder's key cache.
 
-    `log` gets one mapping for each record that failed and one with the invocation's counts.
+    `log` gets one mapping for each record that failed, and the invocation's metrics. `unwrap` is
+    the decoder's.
     """
 
     def __init__(
         self,
         decode: Decoder,
         transforms: Sequence[NamedTransform],
-        log: Log = _print,
+        log: Log,
         *,
+        unwrap: CachingUnwrap,
         resource_id: str | None = None,
     ) -> None:
         self._decode = decode
+        self._unwrap = unwrap
         self._resource_id = resource_id
         self._transforms = transforms
         self._log = log
@@ -89,64 +94,76 @@ class FirehoseTransform:
         Raises KeyServiceError, for the service to try again, and ConfigError if nothing tells
         whose stream it is.
         """
-        invocation = _Invocation(event, self._events, self._log)
-        owner_of(invocation.stream, self._resource_id)  # before each record fails for want of it
+        stream = str(event.get("sourceKinesisStreamArn", "")).rpartition("/")[2]
+        owner = owner_of(stream, self._resource_id)  # before each record fails for want of it
+        metrics = Metrics(stream=stream or owner)
+        meter = Meter(self._decode, self._unwrap, metrics)
+        invocation = _Invocation(
+            event,
+            stream=stream,
+            owner=owner,
+            decode=meter,
+            transforms=self._transforms,
+            metrics=metrics,
+            log=self._log,
+        )
         answers = [invocation.answer(item) for item in event["records"]]
-        self._log({"message": "invocation done", **invocation.counts})
+        for metric_line in metric_lines(metrics, time.time_ns() // 1_000_000):
+            self._log(metric_line)
         return {"records": answers}
-
-    def _events(self, record: Record, dropped: Counter[str]) -> list[Event]:
-        return apply(self._transforms, self._decode(record), dropped)
 
 
 class _Invocation:
-    """One invocation's answers: what room is left in the reply, and its counts."""
+    """One invocation's answers, and what room is left in the reply."""
 
     def __init__(
         self,
         event: Mapping[str, Any],
-        events: Callable[[Record, Counter[str]], list[Event]],
+        *,
+        stream: str,
+        owner: str,
+        decode: Meter,
+        transforms: Sequence[NamedTransform],
+        metrics: Metrics,
         log: Log,
     ) -> None:
-        self.stream = str(event.get("sourceKinesisStreamArn", "")).rpartition("/")[2]
-        self._events = events
+        self._stream = stream
+        self._owner = owner
+        self._decode = decode
+        self._transforms = transforms
+        self._metrics = metrics
         self._log = log
         self._room_bytes = REPLY_BYTES_MAX - sum(
             _ANSWER_BYTES + len(item["recordId"]) for item in event["records"]
         )
-        self._results: Counter[str] = Counter()
-        self._failed: Counter[str] = Counter()
-        self._dropped: Counter[str] = Counter()
-        self._delivered = 0
-
-    @property
-    def counts(self) -> dict[str, object]:
-        """Records by result and by error, events delivered and dropped."""
-        return {
-            "records": dict(self._results),
-            "failed": dict(self._failed),
-            "events": self._delivered,
-            "dropped": dict(self._dropped),
-        }
 
     def answer(self, item: Mapping[str, Any]) -> Answer:
         """The answer to one record."""
+        self._metrics.records += 1
         dropped: Counter[str] = Counter()
         try:
-            events = self._events(self._record(item), dropped)
+            record = self._record(item)
+            events = apply(self._transforms, self._decode(record), dropped)
         except RecordError as error:
             return self._fail(item, type(error).__name__, str(error))
         data = primitives.b64encode(line.text(events))
-        if len(data) > self._room_bytes:
+        needed = len(data) + _METADATA_BYTES if events else 0
+        if needed > self._room_bytes:
             return self._fail(item, "oversize", "the reply has no room for it")
-        self._room_bytes -= len(data)
-        self._delivered += len(events)
+        self._room_bytes -= needed
+        self._metrics.events += len(events)
         for name, count in dropped.items():
-            self._dropped[name] += count
-        result = "Ok" if events else "Dropped"
-        self._results[result] += 1
-        answer = {"recordId": item["recordId"], "result": result}
-        return answer | {"data": data} if events else answer
+            self._metrics.dropped[name] += count
+        if not events:
+            return {"recordId": item["recordId"], "result": "Dropped"}
+        return {"recordId": item["recordId"], "result": "Ok", "data": data} | self._place(record)
+
+    def _place(self, record: Record) -> Answer:
+        """Where Firehose is to put it, if it partitions by keys (dynamic partitioning)."""
+        if record.arrival_ms is None:
+            return {}
+        keys = {"cluster": self._owner, "day": utc_day(record.arrival_ms)}
+        return {"metadata": {"partitionKeys": keys}}
 
     def _record(self, item: Mapping[str, Any]) -> Record:
         try:
@@ -154,13 +171,14 @@ class _Invocation:
         except ValueError:
             raise EnvelopeError("firehose record: data is not base64") from None
         kinesis = item.get("kinesisRecordMetadata")
-        if kinesis is None:
-            return Record(data, None, item.get("approximateArrivalTimestamp"))
-        position = Position(self.stream, kinesis["shardId"], kinesis["sequenceNumber"])
-        return Record(data, position, kinesis["approximateArrivalTimestamp"])
+        position = kinesis and Position(self._stream, kinesis["shardId"], kinesis["sequenceNumber"])
+        record = Record(data, position, (kinesis or item).get("approximateArrivalTimestamp"))
+        self._metrics.record_bytes += len(data)
+        self._metrics.newest_ms = record.arrival_ms
+        return record
 
     def _fail(self, item: Mapping[str, Any], error: str, reason: str) -> Answer:
-        self._failed[error] += 1
+        self._metrics.dead_letters[error] += 1
         kinesis = item.get("kinesisRecordMetadata") or {}
         self._log(
             {
@@ -172,5 +190,4 @@ class _Invocation:
                 "reason": reason,
             }
         )
-        self._results["ProcessingFailed"] += 1
         return {"recordId": item["recordId"], "result": "ProcessingFailed"}

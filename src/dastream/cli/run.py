@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, quote
 
 import click
@@ -42,7 +43,7 @@ Examples:
     "source_url",
     required=True,
     metavar="URL",
-    help="kinesis://NAME[?region=R][&start=trim_horizon|latest|TIME].",
+    help="kinesis://NAME[?region=R][&role_arn=ARN][&start=trim_horizon|latest|TIME].",
 )
 @click.option(
     "--sink",
@@ -133,7 +134,7 @@ def command(
     with ExitStack() as parts:
         source = parts.enter_context(closing(open_source(source_url, once=once, limits=limits)))
         owner = owner_of(source.stream, settings.resource_id)
-        plan = DeliveryPlan(settings, sink_urls, owner, _region(source_url))
+        plan = DeliveryPlan(settings, sink_urls, owner, **_place(source_url))
         deliver = parts.enter_context(closing(plan.open()))
         checkpoints = open_checkpoints(state or _default_state(source.stream, sink_urls))
         parts.enter_context(closing(checkpoints))
@@ -153,12 +154,14 @@ def command(
 
 
 def open_kms_unwrap(settings: Settings, source_url: str) -> CachingUnwrap:
-    """Unwrap through KMS in the region of the source."""
-    return open_unwrap(settings, open_client("kms", region=_region(source_url)))
+    """Unwrap through KMS where the source is."""
+    return open_unwrap(settings, open_client("kms", **_place(source_url)))
 
 
-def _region(source_url: str) -> str | None:
-    return parse_qs(split_url(source_url).query).get("region", [None])[-1]
+def _place(source_url: str) -> dict[str, Any]:
+    """The region and the role of a source, if its URL has them: its key has the same."""
+    options = parse_qs(split_url(source_url).query)
+    return {name: options[name][-1] for name in ("region", "role_arn") if name in options}
 
 
 def _default_state(stream: str, sink_urls: Sequence[str]) -> str:

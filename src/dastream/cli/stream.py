@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 import msgspec
@@ -19,6 +20,7 @@ __all__ = ["command"]
 Examples:
   dastream stream status my-cluster
   dastream stream start my-cluster --kms-key-id alias/activity --apply-immediately
+  dastream stream start my-oracle --kms-key-id alias/activity --engine-native-audit-fields
   dastream stream stop cluster-ABC --json""",
 )
 def command() -> None:
@@ -57,17 +59,19 @@ _apply = click.option(
     show_default=True,
     help="sync makes a session wait until its activity is stored (Aurora PostgreSQL only).",
 )
+@click.option(
+    "--engine-native-audit-fields",
+    "native_audit_fields",
+    is_flag=True,
+    help="Have the engine's own audit fields in it, too (RDS for Oracle and SQL Server).",
+)
 @_apply
 @_wait
 @_json
-def start(
-    resource: str, kms_key_id: str, mode: str, apply_immediately: bool, wait: bool, as_json: bool
-) -> None:
+def start(resource: str, wait: bool, as_json: bool, **asked: Any) -> None:
     """Start the activity stream."""
     streams = _streams()
-    status = streams.start(
-        resource, kms_key_id=kms_key_id, mode=mode, apply_immediately=apply_immediately
-    )
+    status = streams.start(resource, **asked)
     _show(streams.wait(resource, "started", _tell) if wait else status, as_json)
 
 
@@ -91,6 +95,9 @@ def status(resource: str, as_json: bool) -> None:
     _show(_streams().status(resource), as_json)
 
 
+_NATIVE = {None: None, True: "yes", False: "no"}
+
+
 def _streams() -> ActivityStreams:
     return ActivityStreams(open_client("rds"))
 
@@ -109,6 +116,8 @@ def _show(status: Status, as_json: bool) -> None:
         "mode": status.mode,
         "stream": status.stream,
         "kms key": status.kms_key_id,
+        "native fields": _NATIVE[status.native_audit_fields],
+        "maintenance": status.maintenance_window and f"{status.maintenance_window} UTC",
     }
     for name, value in rows.items():
         click.echo(f"{name:<16} {value or '-'}")

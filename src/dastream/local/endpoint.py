@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Endpoint"]
 
-_SERVICES = frozenset({"dynamodb", "kinesis", "kms", "rds", "s3"})
+_SERVICES = frozenset({"dynamodb", "kinesis", "kms", "rds", "s3", "sts"})
 _READING_METHODS = frozenset({"GET", "HEAD"})
 _CREDENTIAL = "dastream-local"  # moto checks no signature, but clients insist on having a key
 

@@ -22,14 +22,15 @@ from dastream.sources.shard_list import ListedShard, list_shards, open_at_horizo
 
 __all__ = ["KinesisSource", "open"]
 
-_OPTIONS = frozenset({"region", "start"})
+_OPTIONS = frozenset({"region", "role_arn", "start"})
 DAY_MS = 86_400_000
 
 
 def open(url: str, *, once: bool = False, limits: BatchLimits | None = None) -> KinesisSource:
-    """The source at `kinesis://NAME[?region=R][&start=trim_horizon|latest|TIMESTAMP]`.
+    """The source at `kinesis://NAME[?region=R][&role_arn=ARN][&start=trim_horizon|latest|TIME]`.
 
-    `start` counts only for shards without progress. Raises ConfigError.
+    `start` counts only for shards without progress; `role_arn` is a role that is assumed, for a
+    stream of another account. Raises ConfigError.
     """
     parts = split_url(url)
     options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
@@ -38,7 +39,7 @@ def open(url: str, *, once: bool = False, limits: BatchLimits | None = None) -> 
             "source: the URL is not kinesis://NAME",
             hint="write kinesis://aws-rds-das-cluster-…, with ?region= or ?start= if need be",
         )
-    client = open_client("kinesis", region=options.get("region"))
+    client = open_client("kinesis", region=options.get("region"), role_arn=options.get("role_arn"))
     start_ms = _start_ms(options.get("start", "trim_horizon"))
     return KinesisSource(client, parts.netloc, start_ms=start_ms, once=once, limits=limits)
 

@@ -7,7 +7,8 @@ from collections import deque
 from typing import NamedTuple
 
 from dastream.local.firehose.reader import SourceRecord
-from dastream.local.firehose.transformation import REQUEST_BYTES_MAX, request_bytes
+from dastream.local.firehose.transformation import request_bytes
+from dastream.local.lambda_function import REQUEST_BYTES_MAX
 
 __all__ = ["BufferingHints", "RecordBuffer"]
 

@@ -12,9 +12,17 @@ from dastream.checkpoint import Checkpoints, MemoryCheckpoints
 from dastream.clients import CallError, call
 from dastream.errors import ConfigError, ServiceError
 from dastream.local.firehose.buffering import BufferingHints, RecordBuffer
-from dastream.local.firehose.output import Compression, Destination, ObjectBuffer, error_line
+from dastream.local.firehose.output import (
+    Compression,
+    Destination,
+    ObjectBuffer,
+    Partitions,
+    error_line,
+)
+from dastream.local.firehose.prefixes import ERROR_OUTPUT_TYPE, partition_keys
 from dastream.local.firehose.reader import StreamReader
-from dastream.local.firehose.transformation import Handler, Transformation
+from dastream.local.firehose.transformation import INVOCATION_SECONDS_MAX, Transformation
+from dastream.local.lambda_function import Handler, LambdaFunction
 from dastream.local.reasons import reason
 
 __all__ = ["Counters", "DeliveryStream"]
@@ -49,8 +57,10 @@ class DeliveryStream:
     `handler` is a Lambda function's: it takes the service's invocation event and a context.
     Data of `Ok` records goes to `bucket` under `prefix`, one after the other with nothing in
     between; records that fail go under `error_prefix`, as they were, in the service's error
-    lines. The hints for the transformation (`lambda_buffer_…`) and for objects (`buffer_…`)
-    default to those of the service, but a minute instead of five.
+    lines. A prefix may have expressions (`prefixes`); with those of partition keys, each
+    partition has objects of its own. `extension` is how the names of objects end. The hints for
+    the transformation (`lambda_buffer_…`) and for objects (`buffer_…`) default to those of the
+    service, but a minute instead of five.
 
     Every record is delivered at least once, even if the process is killed: another one with the
     same `checkpoints` goes on after what is in S3. Closes its checkpoints.
@@ -74,6 +84,7 @@ class DeliveryStream:
         buffer_bytes_max: int = 5 << 20,
         buffer_seconds_max: float = 60.0,
         compression: Compression = "UNCOMPRESSED",
+        extension: str | None = None,
         retry_seconds: float = 1.0,
         checkpoints: Checkpoints | None = None,
     ) -> None:
@@ -89,26 +100,28 @@ class DeliveryStream:
         self._waiting = RecordBuffer(
             BufferingHints(lambda_buffer_bytes_max, lambda_buffer_seconds_max)
         )
+        arn = f"arn:aws:lambda:{region}:{account}:function:{name}:$LATEST"
         self._transformation = Transformation(
-            handler,
+            LambdaFunction(handler, arn, INVOCATION_SECONDS_MAX),
             delivery_stream_arn=f"arn:aws:firehose:{region}:{account}:deliverystream/{name}",
             source_arn=f"arn:aws:kinesis:{region}:{account}:stream/{source}",
             region=region,
-            lambda_arn=f"arn:aws:lambda:{region}:{account}:function:{name}:$LATEST",
+            partition_keys=partition_keys(prefix),
             pause=self._stopping.wait,
             retry_seconds=retry_seconds,
         )
-        destination = Destination(s3, bucket, name, compression)
+        destination = Destination(s3, bucket, name, compression, extension)
         hints = BufferingHints(buffer_bytes_max, buffer_seconds_max)
-        self._delivered = ObjectBuffer(destination, prefix, hints)
-        self._failed = ObjectBuffer(destination, error_prefix, hints)
+        self._delivered = Partitions(destination, prefix, hints)
+        failed = {ERROR_OUTPUT_TYPE: "processing-failed"}
+        self._failed = ObjectBuffer(destination, error_prefix, hints, failed)
 
     @property
     def counters(self) -> Counters:
         """What has been done so far."""
         return replace(
             self._counters,
-            invocations=self._transformation.invocations,
+            invocations=self._transformation.function.invocations,
             objects=self._delivered.objects,
             error_objects=self._failed.objects,
         )
@@ -193,10 +206,10 @@ class DeliveryStream:
     def _transform(self) -> None:
         records = self._waiting.take()
         outcome = self._transformation.apply(records)
-        for data in outcome.delivered:
-            self._delivered.add(data)
+        for data, partition in outcome.delivered:
+            self._delivered.add(data, partition)
         for failure in outcome.failures:
-            self._failed.add(error_line(failure, self._transformation.lambda_arn))
+            self._failed.add(error_line(failure, self._transformation.function.arn))
         self._counters.ok += len(outcome.delivered)
         self._counters.dropped += outcome.dropped
         self._counters.failed += len(outcome.failures)

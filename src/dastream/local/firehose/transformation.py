@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import logging
 import time
 import uuid
@@ -21,17 +20,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from dastream.local.firehose.reader import SourceRecord
-from dastream.local.reasons import reason
+from dastream.local.lambda_function import InvocationError, LambdaFunction
 
-__all__ = ["REQUEST_BYTES_MAX", "Failure", "Handler", "Outcome", "Transformation", "request_bytes"]
-
-Handler = Callable[[dict[str, Any], object], Mapping[str, Any]]
+__all__ = ["INVOCATION_SECONDS_MAX", "Failure", "Outcome", "Transformation", "request_bytes"]
 
 ATTEMPTS_MAX = 4  # once, and three retries
 INVOCATION_SECONDS_MAX = 300.0  # Firehose waits five minutes for a function
-# Lambda quotas: 6 MB for request and response. These are the numbers in its error messages.
-REQUEST_BYTES_MAX = 6_291_456
-REPLY_BYTES_MAX = 6_291_556
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +59,10 @@ _DUPLICATED_ID = Problem(
 _PROCESSING_FAILED = Problem(
     "Lambda.ProcessingFailedStatus", "ProcessingFailed status set for record"
 )
+_NO_PARTITION = Problem(
+    "DynamicPartitioning.MetadataExtractionFailed",
+    "partitionKeys values must not be null or empty",
+)
 
 
 class Failure(NamedTuple):
@@ -76,59 +74,43 @@ class Failure(NamedTuple):
     ended_ms: int
 
 
+class Delivered(NamedTuple):
+    """The data of a record, and the keys of the partition that it belongs to."""
+
+    data: bytes
+    partition: Mapping[str, str]
+
+
 class Outcome(NamedTuple):
     """What became of a batch: the data to deliver in order, and the rest."""
 
-    delivered: list[bytes]
+    delivered: list[Delivered]
     dropped: int
     failures: list[Failure]
 
 
-class _InvocationError(Exception):
-    """One attempt failed as a whole."""
-
-    def __init__(self, problem: Problem, reason: str) -> None:
-        super().__init__(reason)
-        self.problem = problem
-
-
-@dataclass(frozen=True)
-class LambdaContext:
-    """The members of Lambda's context object that handlers use."""
-
-    function_name: str
-    invoked_function_arn: str
-    aws_request_id: str
-    deadline: float
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the invocation counts as timed out."""
-        return max(0, int((self.deadline - time.monotonic()) * 1000))
-
-
 @dataclass
 class Transformation:
-    """Invokes `handler` with batches. `pause` waits some seconds between two attempts.
+    """Invokes `function` with batches. `pause` waits some seconds between two attempts.
 
-    Event and reply go through JSON, as they do over the wire. `invocations` counts the attempts.
+    A record that is to be delivered without one of the `partition_keys` has failed.
     """
 
-    handler: Handler
+    function: LambdaFunction
     delivery_stream_arn: str
     source_arn: str
     region: str
-    lambda_arn: str
     pause: Callable[[float], object]
+    partition_keys: frozenset[str] = frozenset()
     retry_seconds: float = 1.0
-    invocations: int = 0
 
     def apply(self, records: list[SourceRecord]) -> Outcome:
         """The outcome for a batch, whatever the handler does. Raises nothing."""
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
-                return _outcome(records, self._results(records), attempt)
-            except _InvocationError as error:
-                problem = error.problem
+                return self._outcome(records, self._results(records), attempt)
+            except InvocationError as error:
+                problem = _TIMED_OUT if error.is_timeout else _FUNCTION_ERROR
                 _log.warning("firehose: transformation attempt %d failed: %s", attempt, error)
             if attempt < ATTEMPTS_MAX:
                 self.pause(self.retry_seconds)
@@ -136,30 +118,50 @@ class Transformation:
         return Outcome([], 0, [Failure(r, problem, ATTEMPTS_MAX, now_ms) for r in records])
 
     def _results(self, records: list[SourceRecord]) -> list[dict[str, Any]]:
-        reply = _over_the_wire(self._invoke(self._event(records)), REPLY_BYTES_MAX, "reply")
+        reply = self.function(self._event(records))
         if not isinstance(reply, dict):
-            raise _InvocationError(_FUNCTION_ERROR, "the reply is not an object")
+            raise InvocationError("the reply is not an object")
         results = reply.get("records", [])
         if not isinstance(results, list) or not all(isinstance(r, dict) for r in results):
-            raise _InvocationError(_FUNCTION_ERROR, "the reply's records are no objects")
+            raise InvocationError("the reply's records are no objects")
         return results
 
-    def _invoke(self, event: dict[str, Any]) -> object:
-        self.invocations += 1
-        deadline = time.monotonic() + INVOCATION_SECONDS_MAX
-        name = self.lambda_arn.split(":")[6]
-        context = LambdaContext(name, self.lambda_arn, str(uuid.uuid4()), deadline)
-        event = _over_the_wire(event, REQUEST_BYTES_MAX, "request")
-        try:
-            reply = self.handler(event, context)
-        except Exception as error:  # noqa: BLE001 - whatever it raises is a failed invocation
-            raise _InvocationError(
-                _FUNCTION_ERROR, f"the handler raised: {reason(error)}"
-            ) from None
-        # A function in this process cannot be cut off, so it is timed out when it returns.
-        if time.monotonic() > deadline:
-            raise _InvocationError(_TIMED_OUT, "the handler took too long")
-        return reply
+    def _outcome(
+        self, records: list[SourceRecord], results: list[dict[str, Any]], attempt: int
+    ) -> Outcome:
+        """Sort a batch by the handler's results. Raises InvocationError if one is unusable."""
+        by_id = defaultdict(list)
+        for result in results:
+            by_id[str(result.get("recordId"))].append(result)
+        delivered, dropped, failures = [], 0, []
+        for record in records:
+            match self._verdict(by_id[_record_id(record)]):
+                case Delivered() as data:
+                    delivered.append(data)
+                case None:
+                    dropped += 1
+                case problem:
+                    failures.append(Failure(record, problem, attempt, _now_ms()))
+        return Outcome(delivered, dropped, failures)
+
+    def _verdict(self, results: list[dict[str, Any]]) -> Delivered | Problem | None:
+        """Of the results for one record: what to deliver, the problem, or None for dropped."""
+        if len(results) != 1:
+            return _DUPLICATED_ID if results else _MISSING_ID
+        match results[0].get("result"):
+            case "Ok":
+                return self._delivered(results[0])
+            case "Dropped":
+                return None
+            case "ProcessingFailed":
+                return _PROCESSING_FAILED
+        raise InvocationError("a result is none of Ok, Dropped, ProcessingFailed")
+
+    def _delivered(self, result: dict[str, Any]) -> Delivered | Problem:
+        keys = (result.get("metadata") or {}).get("partitionKeys") or {}
+        if not all(keys.get(name) for name in self.partition_keys):
+            return _NO_PARTITION
+        return Delivered(_data(result), {name: str(keys[name]) for name in self.partition_keys})
 
     def _event(self, records: list[SourceRecord]) -> dict[str, Any]:
         return {
@@ -196,53 +198,11 @@ def _event_record(record: SourceRecord) -> dict[str, Any]:
     }
 
 
-def _over_the_wire(value: object, bytes_max: int, name: str) -> Any:
-    """What the other side gets: the value through JSON, within Lambda's limit."""
-    try:
-        wire = json.dumps(value, ensure_ascii=False).encode()
-    except (TypeError, ValueError):
-        raise _InvocationError(_FUNCTION_ERROR, f"the {name} is no JSON") from None
-    if len(wire) > bytes_max:
-        raise _InvocationError(_FUNCTION_ERROR, f"the {name} is over {bytes_max} bytes")
-    return json.loads(wire)
-
-
-def _outcome(records: list[SourceRecord], results: list[dict[str, Any]], attempt: int) -> Outcome:
-    """Sort a batch by the handler's results. Raises _InvocationError if one is unusable."""
-    by_id = defaultdict(list)
-    for result in results:
-        by_id[str(result.get("recordId"))].append(result)
-    delivered, dropped, failures = [], 0, []
-    for record in records:
-        match _verdict(by_id[_record_id(record)]):
-            case bytes() as data:
-                delivered.append(data)
-            case None:
-                dropped += 1
-            case problem:
-                failures.append(Failure(record, problem, attempt, _now_ms()))
-    return Outcome(delivered, dropped, failures)
-
-
-def _verdict(results: list[dict[str, Any]]) -> bytes | Problem | None:
-    """Of the results for one record: the data to deliver, the problem, or None for dropped."""
-    if len(results) != 1:
-        return _DUPLICATED_ID if results else _MISSING_ID
-    match results[0].get("result"):
-        case "Ok":
-            return _data(results[0])
-        case "Dropped":
-            return None
-        case "ProcessingFailed":
-            return _PROCESSING_FAILED
-    raise _InvocationError(_FUNCTION_ERROR, "a result is none of Ok, Dropped, ProcessingFailed")
-
-
 def _data(result: dict[str, Any]) -> bytes:
     try:
         return base64.b64decode(result["data"], validate=True)
     except (KeyError, TypeError, binascii.Error):
-        raise _InvocationError(_FUNCTION_ERROR, "a result's data is no base64") from None
+        raise InvocationError("a result's data is no base64") from None
 
 
 def _now_ms() -> int:
