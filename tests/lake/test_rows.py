@@ -100,6 +100,15 @@ def test_row_groups_that_cannot_hold_the_time_are_passed_over(tmp_path, monkeypa
     assert (search.counts.events, search.counts.events_skipped) == (20, 20)
 
 
+def test_what_a_limit_leaves_out_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "_ROW_GROUP_ROWS", 10)
+    events = [lakes.event(n, at=lakes.MORNING + n * MINUTE, rowCount=n) for n in range(40)]
+    lakes.deliver(tmp_path, *events, format=formats.PARQUET)
+    for order in ORDERS.values():
+        search = Search(FileStorage(tmp_path), Query(), limit=3, order=order, on_damage=pytest.fail)
+        assert (len(list(search)), search.counts.matched) == (3, 40)
+
+
 class CountedStorage(FileStorage):
     bytes = 0
 

@@ -121,7 +121,7 @@ class Emitter:
 
     @property
     def lag_bytes(self) -> int:
-        """How much of the log had been written and not read at the last heartbeat."""
+        """How much of the log had been written and not read at the last heartbeat, or the end."""
         return 0 if self._follower is None else self._follower.lag_bytes
 
     def start(self) -> None:

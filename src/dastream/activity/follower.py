@@ -58,7 +58,7 @@ class Follower:
         self, tail: LogTail, reader: LogReader, publisher: Publisher, journal: Journal
     ) -> None:
         self.lag_bytes = 0
-        """How much of the log had been written and not read at the last heartbeat."""
+        """How much of the log had been written and not read at the last heartbeat, or the end."""
         self.tail = tail
         self.reader = reader
         self._publisher = publisher
@@ -97,6 +97,7 @@ class Follower:
             for entry in self.reader.flush():
                 self._publisher.add(entry)
         self._publish()
+        self.lag_bytes = self.tail.lag_bytes()
         self._tell()
 
     def close(self) -> None:

@@ -79,6 +79,7 @@ class Candidates:
                 else:
                     self._counts.events += group.number
                     yield from group.events
+            self._counts.matched += filter.left_out
         except parquet.WithoutEntriesError as error:
             if item.batch not in self.lines:
                 self._tell(Damage(item.key, str(error)))

@@ -34,13 +34,15 @@ class RowFilter:
     """Tells the rows of which the events may be found.
 
     Where an engine writes several events for a statement, a row is told that may help another
-    one to be found: the events themselves have to be compared then.
+    one to be found: the events themselves have to be compared then. `left_out` is how many rows
+    were found that are not among the greatest of their row group.
     """
 
     def __init__(self, query: Query, cut: Cut | None = None) -> None:
         self._query = query
         self._tests = query.tests()
         self._cut = cut
+        self.left_out = 0
 
     def stages(self) -> list[list[str]]:
         """The columns to read, first the short ones; `find` takes what has been read so far."""
@@ -73,7 +75,9 @@ class RowFilter:
         if len(of_found) <= self._cut.limit:
             return found
         greatest = pc.select_k_unstable(of_found, self._cut.limit, [("", "descending")])
-        return pc.and_(found, pc.greater_equal(ranks, of_found[greatest[-1].as_py()]))
+        kept = pc.and_(found, pc.greater_equal(ranks, of_found[greatest[-1].as_py()]))
+        self.left_out += len(of_found) - kept.true_count
+        return kept
 
     def _in_time(self, table: pa.Table) -> pa.BooleanArray:
         since_us, until_us = self._query.since_us, self._query.until_us
