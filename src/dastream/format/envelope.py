@@ -65,8 +65,9 @@ def parse(data: bytes, limits: Limits = Limits()) -> Envelope:  # noqa: B008 - i
             f"envelope: longer than {limits.envelope_bytes_max} bytes",
             hint="raise DASTREAM_ENVELOPE_BYTES_MAX if the record is known to be good",
         )
+    more = _NOTHING
     try:
-        members, more = _decode_only(data), _NOTHING
+        members: _Members = _decode_only(data)
     except NOT_JSON:  # or there is more in it than we know
         members, more = _read(data)
     if members.type != _TYPE:
