@@ -1,6 +1,10 @@
-import pytest
+from datetime import UTC, datetime, timedelta
 
-from dastream.clients import open_client
+import botocore.session
+import pytest
+from botocore.credentials import RefreshableCredentials
+
+from dastream.clients import CallError, call, open_client
 from dastream.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -39,3 +43,23 @@ def test_unusable_environment_is_a_config_error(monkeypatch, variable, value):
         open_client("kms")
 
     assert caught.value.hint
+
+
+def client_whose_role_gives(renewed):
+    """A client with an instance's credentials that are to be renewed now."""
+    core = botocore.session.get_session()
+    expired = datetime.now(UTC) - timedelta(seconds=1)
+    core._credentials = RefreshableCredentials("a", "b", "c", expired, lambda: renewed, "iam-role")
+    return core.create_client("kms", "eu-west-1", endpoint_url="http://127.0.0.1:9")
+
+
+def test_credentials_that_cannot_be_renewed_now_are_a_failure_of_the_outside():
+    with pytest.raises(CallError, match="CredentialRetrievalError"):
+        call(client_whose_role_gives(None).list_keys)
+
+
+def test_credentials_that_nobody_gave_are_a_config_error(monkeypatch):
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+
+    with pytest.raises(ConfigError, match="no credentials"):
+        call(open_client("kms").list_keys)

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -50,6 +51,13 @@ class FailingSink(MemorySink):
         if not self.is_mended:
             raise SinkError("sink: full")
         return super().deliver(batch)
+
+
+class ForgettingSink(MemorySink):
+    """Keeps no batch."""
+
+    def deliver(self, batch):
+        return True
 
 
 def test_everything_is_delivered_dropped_by_name_or_a_dead_letter():
@@ -358,6 +366,20 @@ def test_batch_is_delivered_in_parts_when_its_events_outgrow_their_bound():
     assert [batch.records for batch in batches] == [1] * 7
     assert [batch.through for batch in batches] == [r.position.sequence for r in records]
     assert checkpoints.progress(STREAM) == {SHARD: records[-1].position.sequence}
+
+
+def test_memory_is_bounded_also_where_entries_are_of_two_bytes():
+    """They compress to next to nothing, so a batch of records may hold any number of them."""
+    data = sealed([{}] * 2000)
+    records = [record(data, number) for number in range(1, 51)]
+    bound = 4 << 20
+
+    tracemalloc.start()
+    pipeline(records, [ForgettingSink()], transforms=(), event_bytes_max=bound).run()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 2 * bound
 
 
 def test_batch_that_is_held_already_is_not_cut_into_parts():

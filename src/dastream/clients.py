@@ -35,7 +35,6 @@ class CallError(Exception):
 
 _NO_CREDENTIALS = frozenset(
     {
-        "CredentialRetrievalError",
         "NoCredentialsError",
         "PartialCredentialsError",
         "SSOTokenLoadError",
@@ -43,6 +42,8 @@ _NO_CREDENTIALS = frozenset(
         "UnauthorizedSSOTokenError",
     }
 )
+"""Somebody has to give them, or to sign in. Those that an instance or a role gives and could not
+renew (CredentialRetrievalError) are not among these: they come again by themselves."""
 
 _LOGGERS_OF_BODIES = ("botocore.endpoint", "botocore.hooks", "botocore.parsers")
 """They log requests and replies whole at debug level: data keys, and the text of events."""

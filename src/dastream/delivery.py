@@ -27,13 +27,16 @@ from dastream.sinks import Sink, open_sink, require_entries
 from dastream.sources import StreamDescription
 from dastream.transforms import NamedTransform, apply, open_transforms
 
-__all__ = ["Deliverer", "Delivery", "DeliveryPlan"]
+__all__ = ["EVENT_BYTES_MAX", "Deliverer", "Delivery", "DeliveryPlan", "memory_bytes"]
 
 REFUSED_RECORDS_MAX = 100
 """Records in a row that do not decrypt, before a run stops."""
 
 EVENT_BYTES_MAX = 128 * 1024 * 1024
-"""Bytes of entries that are held in memory before they are delivered."""
+"""Bytes of events that are held in memory before they are delivered."""
+
+EVENT_OVERHEAD_BYTES = 200
+"""What an event takes beside its entry, measured; entries may be as short as `{}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,7 @@ class Deliverer:
             part.dead_letters.append(DeadLetter(record, _bare(error)))
             return
         part.events += events
-        part.event_bytes += sum([len(event.entry) for event in events])
+        part.event_bytes += memory_bytes(events)
 
     def _decoded(self, record: Record) -> list[Event]:
         try:
@@ -262,6 +265,11 @@ class _Part:
             if event.origin.instance_id is not None:
                 self.seen_ms[event.origin.instance_id] = record.arrival_ms
                 return  # the events of one record are of one instance
+
+
+def memory_bytes(events: Sequence[Event]) -> int:
+    """What events take in memory, about."""
+    return sum([EVENT_OVERHEAD_BYTES + len(event.entry) for event in events])
 
 
 def _bare(error: RecordError) -> RecordError:

@@ -157,6 +157,21 @@ def test_silence_is_told_also_when_no_record_arrives_at_all(stream, lake, state,
     assert running.returncode == 0
 
 
+def test_run_goes_on_when_nobody_reads_what_it_tells(aws, lake, state):
+    for numbers in (range(3), range(3, 6)):  # the second time there is something to tell
+        stream = Stream(aws)
+        stream.put_statements(numbers)
+        options = ["--source", stream.url, "--sink", lake, "--state", state, "--once"]
+        reader, writer = os.pipe()
+        os.close(reader)
+        command = [sys.executable, "-m", "dastream", "run", *options]
+        subprocess.run(command, stderr=writer, check=True)
+        os.close(writer)
+        stream.kinesis.delete_stream(StreamName=stream.name)
+
+    assert statements(lake) == expected(range(6))
+
+
 def test_dead_letters_end_with_3_and_keep_their_bytes(stream, lake, state, capsys):
     stream.put_statements(range(2))
     stream.put(GARBAGE)

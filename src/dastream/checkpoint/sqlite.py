@@ -12,13 +12,16 @@ from typing import Any
 from urllib.parse import unquote
 
 from dastream.checkpoint.contract import Beginning
-from dastream.errors import ConfigError, ServiceError
+from dastream.errors import ConfigError, DastreamError, ServiceError
 from dastream.settings import split_url
 
 __all__ = ["SqliteCheckpoints", "open"]
 
 LOCK_SECONDS_MAX = 2
 """How long to wait for another program that has locked the file."""
+
+_DISK = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+"""On a full disk a file that has just been made cannot be mapped, which is an I/O error."""
 
 
 def open(url: str) -> SqliteCheckpoints:
@@ -32,8 +35,8 @@ def open(url: str) -> SqliteCheckpoints:
 class SqliteCheckpoints:
     """Progress in a SQLite file. A lock file beside it refuses a second consumer.
 
-    Raises ConfigError if the file is in use or is no such store, ServiceError if it cannot be
-    written later on.
+    Raises ConfigError if another consumer uses the file or it is no such store, ServiceError if it
+    cannot be read or written for want of space, or for another program that has locked it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -94,19 +97,17 @@ class SqliteCheckpoints:
             ) from error
 
 
-def _unusable(error: Exception) -> ConfigError:
-    hint = "give --state another file; this one is damaged, not dastream's or not yours"
-    if _code(error) == sqlite3.SQLITE_BUSY:
+def _unusable(error: Exception) -> DastreamError:
+    """Mostly the file is the wrong one; but a lock ends, and a disk gets room again."""
+    text = f"state: cannot open the file ({error})"
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what extends SQLite's own number
+    if code == sqlite3.SQLITE_BUSY:
         hint = "another program has it open and locked, such as a backup: end that"
-    if getattr(error, "errno", None) == errno.ENOSPC or _code(error) == sqlite3.SQLITE_FULL:
-        hint = "the disk is full: make room"
-    return ConfigError(f"state: cannot open the file ({error})", hint=hint)
-
-
-def _code(error: Exception) -> int | None:
-    """SQLite's own number of an error, without what extends it."""
-    code: int | None = getattr(error, "sqlite_errorcode", None)
-    return None if code is None else code & 0xFF
+        return ServiceError(text, hint=hint)
+    if code in _DISK or getattr(error, "errno", None) == errno.ENOSPC:
+        return ServiceError(text, hint="the disk is full or broken")
+    hint = "give --state another file; this one is damaged, not dastream's or not yours"
+    return ConfigError(text, hint=hint)
 
 
 def _open_database(path: Path) -> sqlite3.Connection:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from dastream.decode import Decoder
+from dastream.delivery import EVENT_BYTES_MAX, memory_bytes
 from dastream.errors import ConfigError, DecryptError, KeyServiceError, RecordError, SinkError
 from dastream.event import Event
 from dastream.keys import resource_id
@@ -28,9 +29,6 @@ __all__ = ["Replay", "Report"]
 
 REFUSED_LETTERS_MAX = 100
 """Letters of a given resource id that do not open, with none that does, before a replay stops."""
-
-EVENT_BYTES_MAX = 128 * 1024 * 1024
-"""Bytes of entries that are held in memory before they are delivered."""
 
 IDS_MAX = 500_000
 """Records remembered, so that of several copies one is delivered; they take about 60 MB."""
@@ -187,7 +185,7 @@ class Replay:
         this.numbers.append(number)
         this.records.append(letter.record)
         this.events += events
-        this.event_bytes += sum(len(event.entry) for event in events)
+        this.event_bytes += memory_bytes(events)
 
     def _decoded(self, letter: Letter) -> list[Event]:
         is_given = letter.owner == self._given
