@@ -1,8 +1,9 @@
 """What SQL from outside may be: one statement that reads the views of a lake.
 
 DuckDB itself is closed as well (`dastream.lake.database`). This is the wall before it: its
-parser turns the statement into a tree, and what the tree may hold is listed here, so that a
-function or a kind of statement that a later DuckDB adds is refused until it is listed.
+parser turns the statement into a tree, and the kinds of query, tables and table functions that it
+may hold are listed here, so that one that a later DuckDB adds is refused until it is listed. Scalar
+functions are not: they compute, and what a few tell is of this closed DuckDB only.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
         [[text]] = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
     except duckdb.Error as error:
         raise ConfigError(f"query: {_first_line(error)}", hint=_HINT) from None
-    tree = msgspec.json.decode(text)
+    try:
+        tree = msgspec.json.decode(text)
+    except RecursionError:
+        raise ConfigError("query: nested too deeply", hint=_HINT) from None
     statements = tree.get("statements", ())
     if tree.get("error_type") == "parser":
         raise ConfigError(f"query: {tree.get('error_message')}", hint=_HINT)
