@@ -3,7 +3,7 @@
 DuckDB itself is closed as well (`dastream.lake.database`). This is the wall before it: its
 parser turns the statement into a tree, and the kinds of query, tables and table functions that it
 may hold are listed here, so that one that a later DuckDB adds is refused until it is listed. Scalar
-functions are not: they compute, and what a few tell is of this closed DuckDB only.
+functions are too many for that; those are named that do more than compute.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ _QUERIES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE",
 _TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series", "json_each", "json_tree"})
 """Functions that may stand in a FROM. All others reach files, settings, memory or other SQL."""
 
+_NO_FUNCTIONS = frozenset({"current_setting", "getenv", "getvariable", "write_log"})
+"""Functions that reach settings, among which are paths of this machine, or write."""
+
 _HINT = "one SELECT over events and dead_letters; `describe events` lists the columns"
 
 
@@ -34,6 +37,7 @@ def check(connection: duckdb.DuckDBPyConnection, sql: str, tables: frozenset[str
     for node in nodes:
         _check_query(node)
         _check_table(node, allowed)
+        _check_function(node)
 
 
 def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
@@ -92,3 +96,9 @@ def _check_table(node: dict[str, Any], allowed: frozenset[str]) -> None:
             is_qualified = node.get("catalog_name") or node.get("schema_name")
             if is_qualified or name.casefold() not in allowed:
                 raise ConfigError(f"query: there is no table {name}", hint=_HINT)
+
+
+def _check_function(node: dict[str, Any]) -> None:
+    match node:
+        case {"class": "FUNCTION", "function_name": str(name)} if name.casefold() in _NO_FUNCTIONS:
+            raise ConfigError(f"query: {name} is no function for a lake", hint=_HINT)
