@@ -149,17 +149,15 @@ class Deliverer:
         return batch, part, None
 
     def _add(self, record: Record, part: _Part) -> None:
-        dropped: Counter[str] = Counter()
         try:
             decoded = self._decoded(record)
             part.see(record, decoded)
-            events = apply(self._transforms, decoded, dropped)
+            events = apply(self._transforms, decoded, part.dropped)
         except RecordError as error:
             part.dead_letters.append(DeadLetter(record, _bare(error)))
             return
-        part.dropped += dropped
         part.events += events
-        part.event_bytes += sum(len(event.entry) for event in events)
+        part.event_bytes += sum([len(event.entry) for event in events])
 
     def _decoded(self, record: Record) -> list[Event]:
         try:

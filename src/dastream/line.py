@@ -69,6 +69,7 @@ _encode = msgspec.json.Encoder().encode
 
 _TOKEN = re.compile(rb'"((?:[^"\\]|\\.)*+)"(\s*:)?|[][{}]')
 _START = b'{"eventId":'
+_NEXT = b"\n" + _START
 _RENAMED = b',"renamed":true,'
 
 
@@ -120,9 +121,13 @@ def text(events: Iterable[Event]) -> bytes:
             head = _head(origin)
             head_and_comma = head + b","
         if event.is_plain:
-            parts += _START, _encode(event.id), head_and_comma, event.entry[1:], b"\n"
+            parts += _NEXT, _encode(event.id), head_and_comma, event.entry[1:]
         else:
-            parts += _START, _encode(event.id), head, _members(event.entry), b"\n"
+            parts += _NEXT, _encode(event.id), head, _members(event.entry)
+    if not parts:
+        return b""
+    parts[0] = _START
+    parts.append(b"\n")
     return b"".join(parts)
 
 
@@ -175,16 +180,16 @@ def _head(origin: Origin) -> bytes:
     """What all lines of one origin have between their event id and the entry."""
     position = origin.position
     head = Head(
-        eventId="",
-        clusterId=origin.cluster_id,
-        instanceId=origin.instance_id,
-        shardId=position.shard if position else None,
-        sequenceNumber=position.sequence if position else None,
-        arrivalTime=None if origin.arrival_ms is None else iso_time(origin.arrival_ms),
-        engine=origin.engine.name,
-        more=msgspec.UNSET if origin.more is None else msgspec.Raw(origin.more),
+        "",
+        origin.cluster_id,
+        origin.instance_id,
+        position.shard if position else None,
+        position.sequence if position else None,
+        None if origin.arrival_ms is None else iso_time(origin.arrival_ms),
+        origin.engine.name,
+        msgspec.UNSET if origin.more is None else msgspec.Raw(_without_breaks(origin.more)),
     )
-    return _without_breaks(_encode(head))[len(b'{"eventId":""') : -1]
+    return _encode(head)[len(b'{"eventId":""') : -1]
 
 
 def _without_breaks(json: bytes) -> bytes:

@@ -196,7 +196,12 @@ def _iso_second(second: int) -> str:
 
 def utc_day(arrival_ms: int) -> str:
     """The UTC day of an arrival time, as YYYY-MM-DD."""
-    return iso_time(arrival_ms)[:10]
+    return _day(arrival_ms // DAY_MS)
+
+
+@lru_cache(maxsize=64)
+def _day(day: int) -> str:
+    return iso_time(day * DAY_MS)[:10]
 
 
 def _sequence(record: Record) -> str:

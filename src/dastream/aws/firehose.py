@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -140,7 +139,7 @@ class _Invocation:
     def answer(self, item: Mapping[str, Any]) -> Answer:
         """The answer to one record."""
         self._metrics.records += 1
-        dropped: Counter[str] = Counter()
+        dropped: dict[str, int] = {}
         try:
             record = self._record(item)
             events = apply(self._transforms, self._decode(record), dropped)

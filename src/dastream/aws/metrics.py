@@ -98,8 +98,9 @@ class Meter:
             self._metrics.key_cache_hits += self._unwrap.hits - hits
             self._metrics.key_cache_misses += self._unwrap.misses - misses
         instance = events[0].origin.instance_id if events else None
-        if instance and _INSTANCE.fullmatch(instance):
-            self._metrics.heard[instance] += 1
+        heard = self._metrics.heard
+        if instance and (instance in heard or _INSTANCE.fullmatch(instance)):
+            heard[instance] += 1
         return events
 
 

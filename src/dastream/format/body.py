@@ -68,7 +68,7 @@ def _open_final_frame(
         raise DecryptError("message body: the final frame is longer than a frame may be")
     end = start + content_bytes + TAG_BYTES
     numeral = _number(message, offset, number)
-    aad = header.message_id + _FINAL_FRAME_AAD + numeral + b"\0\0\0\0" + length
+    aad = b"%b%b%b\0\0\0\0%b" % (header.message_id, _FINAL_FRAME_AAD, numeral, length)
     iv = message[offset + 4 : length_at]
     return _open(cipher, iv, _content(message, start, end), aad, number), end
 

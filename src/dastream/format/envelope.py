@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from types import MappingProxyType
 
 import msgspec
 
@@ -24,7 +24,10 @@ KEY_BYTES_MAX = 6144
 _TYPE = "DatabaseActivityMonitoringRecords"
 
 
-class Envelope(NamedTuple):
+_NOTHING: Mapping[str, msgspec.Raw] = MappingProxyType({})
+
+
+class Envelope(msgspec.Struct, frozen=True, gc=False):
     """`message` and `key` are decoded from base64; `more` holds unknown members as raw JSON."""
 
     version: str
@@ -62,7 +65,11 @@ def parse(data: bytes, limits: Limits = Limits()) -> Envelope:  # noqa: B008 - i
             f"envelope: longer than {limits.envelope_bytes_max} bytes",
             hint="raise DASTREAM_ENVELOPE_BYTES_MAX if the record is known to be good",
         )
-    members, more = _read(data)
+    more = _NOTHING
+    try:
+        members: _Members = _decode_only(data)
+    except NOT_JSON:  # or there is more in it than we know
+        members, more = _read(data)
     if members.type != _TYPE:
         raise EnvelopeError(
             "envelope: the type is not that of an activity stream",
@@ -76,10 +83,6 @@ def parse(data: bytes, limits: Limits = Limits()) -> Envelope:  # noqa: B008 - i
 
 
 def _read(data: bytes) -> tuple[_Members, Mapping[str, msgspec.Raw]]:
-    try:
-        return _decode_only(data), {}
-    except NOT_JSON:
-        pass  # or there is more in it than we know
     try:
         data.decode()  # raw members are passed on unread, so nothing else would look
         everything = _decode_all(data)

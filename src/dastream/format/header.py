@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import struct
 from struct import Struct
-from typing import Any
 
 import msgspec
 
@@ -145,11 +144,11 @@ def _context(serialised: bytes) -> tuple[dict[bytes, bytes], bytes]:
         return {}, b""
     context: dict[bytes, bytes] = {}
     offset = 2
-    for _ in range(_uint16(serialised, 0)):
-        name, value, offset = _counted(serialised, offset, 2)
+    for _ in range(serialised[0] << 8 | serialised[1]):
+        name, offset = _counted(serialised, offset)
         if name in context:
             raise DecryptError("encryption context: a name stands twice")
-        context[name] = value
+        context[name], offset = _counted(serialised, offset)
     if offset != len(serialised):
         raise DecryptError("encryption context: its length is not that of its pairs")
     if not serialised.isascii():
@@ -174,7 +173,7 @@ def _serialise(context: dict[bytes, bytes]) -> bytes:
 
 
 def _encrypted_keys(message: bytes, offset: int, limits: Limits) -> tuple[list[EncryptedKey], int]:
-    count = _uint16(message, offset)
+    count = message[offset] << 8 | message[offset + 1]
     if not 0 < count <= limits.encrypted_keys_max:
         raise DecryptError(
             f"message header: {count} encrypted data keys",
@@ -183,24 +182,18 @@ def _encrypted_keys(message: bytes, offset: int, limits: Limits) -> tuple[list[E
     offset += 2
     keys = []
     for _ in range(count):
-        provider, info, ciphertext, offset = _counted(message, offset, 3)
+        provider, offset = _counted(message, offset)
+        info, offset = _counted(message, offset)
+        ciphertext, offset = _counted(message, offset)
         keys.append((provider, info, ciphertext))
     return keys, offset
 
 
-def _counted(data: bytes, offset: int, count: int) -> list[Any]:
-    """Byte strings, each behind its length in 16 bits; last comes the offset behind them."""
-    found: list[Any] = []
-    for _ in range(count):
-        start = offset + 2
-        offset = start + (data[offset] << 8 | data[offset + 1])
-        found.append(data[start:offset])
-    found.append(offset)
-    return found
-
-
-def _uint16(data: bytes, offset: int) -> int:
-    return data[offset] << 8 | data[offset + 1]
+def _counted(data: bytes, offset: int) -> tuple[bytes, int]:
+    """Bytes behind their length in 16 bits, and the offset where they end."""
+    start = offset + 2
+    end = start + (data[offset] << 8 | data[offset + 1])
+    return data[start:end], end
 
 
 def _check_framing(content_type: int, frame_bytes: int) -> None:

@@ -11,8 +11,8 @@ Nothing of the plaintext leaves here before all tags, and the signature where th
 from __future__ import annotations
 
 import hmac
-from typing import NamedTuple
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -36,7 +36,7 @@ _INFO_AFTER_NAME = (8 * TAG_BYTES).to_bytes(4) + IV_BYTES.to_bytes(4)
 _PUBLIC_KEY = b"aws-crypto-public-key"
 
 
-class Message(NamedTuple):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """An opened message: its id, from the authenticated header, and its plaintext."""
 
     id: bytes

@@ -32,6 +32,7 @@ class Inflater(Protocol):
     unused_data: bytes
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+    def flush(self, length: int, /) -> bytes: ...
 
 
 class Curve:

@@ -176,9 +176,8 @@ class Replay:
 
     def _add(self, number: int, letter: Letter, this: _Pass) -> None:
         """Decode a letter into a pass, or count it as undeliverable."""
-        dropped: Counter[str] = Counter()
         try:
-            events = apply(self._transforms, self._decoded(letter), dropped)
+            events = apply(self._transforms, self._decoded(letter), this.dropped)
         except RecordError as error:
             name = type(error).__name__
             self.report.undeliverable[name] += 1
@@ -189,7 +188,6 @@ class Replay:
         this.records.append(letter.record)
         this.events += events
         this.event_bytes += sum(len(event.entry) for event in events)
-        this.dropped += dropped
 
     def _decoded(self, letter: Letter) -> list[Event]:
         is_given = letter.owner == self._given

@@ -8,7 +8,6 @@ transform's name.
 from __future__ import annotations
 
 import importlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -81,19 +80,22 @@ def _import(name: str) -> object:
 
 
 def apply(
-    transforms: Sequence[NamedTransform], events: Sequence[Event], dropped: Counter[str]
+    transforms: Sequence[NamedTransform], events: Sequence[Event], dropped: dict[str, int]
 ) -> list[Event]:
-    """The events that all transforms let through; `dropped` counts the others by name.
+    """The events that all transforms let through; the others are added to `dropped`, by name.
 
     Each transform gets all events that the one before it let through. Raises TransformError with
-    the transform's name if one raises, or returns anything else.
+    the transform's name if one raises, or returns anything else; nothing is counted then.
     """
     left = list(events)
+    counts = []
     for name, transform in transforms:
         kept = _passed(name, transform, left)
         if len(kept) != len(left):
-            dropped[name] += len(left) - len(kept)
+            counts.append((name, len(left) - len(kept)))
         left = kept
+    for name, count in counts:
+        dropped[name] = dropped.get(name, 0) + count
     return left
 
 

@@ -54,8 +54,10 @@ class Filter:
 
 def activity(events: Sequence[Event]) -> list[Event]:
     """What a database did, without the stream's signs of life."""
-    both = zip(events, members_of(events), strict=True)
-    return [event for event, members in both if members.type != "heartbeat"]
+    types = [members.type for members in members_of(events)]
+    if "heartbeat" not in types:
+        return list(events)
+    return [event for event, type in zip(events, types, strict=True) if type != "heartbeat"]
 
 
 def no_service_users(events: Sequence[Event]) -> list[Event]:
@@ -65,17 +67,15 @@ def no_service_users(events: Sequence[Event]) -> list[Event]:
     (Oracle, SQL Server). Their failed logins and role changes are kept: that is how it looks
     when somebody tries to be one of them.
     """
-    members = members_of(events)
-    suspects = {m.dbUserName for m in members if type(m.dbUserName) is str}
-    suspects = {user for user in suspects if user.casefold() in _SERVICE_USERS_OF_ANY_ENGINE}
+    users = [members.dbUserName for members in members_of(events)]
+    seen = {user for user in users if type(user) is str}
+    suspects = [user for user in seen if user.casefold() in _SERVICE_USERS_OF_ANY_ENGINE]
     if not suspects:
         return list(events)
     return [
         event
-        for event, m in zip(events, members, strict=True)
-        if type(m.dbUserName) is not str
-        or m.dbUserName not in suspects
-        or not _is_noise(event, m.dbUserName)
+        for event, user in zip(events, users, strict=True)
+        if user not in suspects or not _is_noise(event, user)
     ]
 
 
