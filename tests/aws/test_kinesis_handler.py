@@ -306,6 +306,16 @@ def test_metrics_tell_what_was_delivered(deliver, logged):
     assert "SELECT" not in json.dumps(logged)
 
 
+def test_a_service_that_fails_is_counted_since_the_function_itself_does_not_fail(logged):
+    storage = FailingStorage(lambda _: True)
+
+    assert failed(delivery(storage, logged.append)(invocation([1]))) == ["1"]
+
+    of_stream = next(values(line) for line in logged if "_aws" in line)
+    assert of_stream["ServiceErrors"] == 1
+    assert of_stream["Records"] == 0
+
+
 def test_invocation_is_refused_where_nothing_tells_whose_stream_it_is(storage):
     event = invocation([1], arn="arn:aws:kinesis:eu-central-1:1:stream/a-copy")
 

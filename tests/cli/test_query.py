@@ -217,3 +217,20 @@ def test_parquet_is_not_for_a_terminal(lake):
 
     assert code == 2
     assert "--output FILE" in out
+
+
+@pytest.mark.parametrize(
+    ("value", "format"),
+    [
+        ("['infinity'::TIMESTAMP]", "table"),
+        ("{a: DATE '290000-01-01'}", "csv"),
+        ("[DATE '290000-01-01']", "json"),
+        ("INTERVAL 1 DAY", "parquet"),
+    ],
+)
+def test_value_that_a_format_cannot_have_is_an_error_with_a_way_out(query, value, format):
+    code, _, err = query(f"SELECT {value}", "--format", format)
+
+    assert code == 2
+    assert err.startswith("error: query: ")
+    assert "CAST" in err

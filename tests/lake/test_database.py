@@ -12,7 +12,7 @@ import pytest
 import lakes
 import support
 from dastream import line
-from dastream.errors import ServiceError, SinkError
+from dastream.errors import ConfigError, ServiceError, SinkError
 from dastream.lake.database import Database
 from dastream.record import BatchName, DeadLetter, EventBatch
 from dastream.sinks import formats
@@ -118,6 +118,31 @@ def test_event_that_firehose_delivered_twice_is_there_once(tmp_path):
         for _ in range(2):  # each answer for itself
             [batch] = database.ask("SELECT count(*) n FROM events").batches
             assert batch.to_pylist() == [{"n": 3}]
+
+
+def test_event_that_firehose_delivered_twice_into_the_layout_of_the_lake_is_there_once(tmp_path):
+    folder = f"{lakes.EVENTS}/day=2026-11-23"
+    for end in ("07-28-05-c0ffee01-0000-4000-8000-000000000001", "07-29-05-AbCdEf12"):
+        name = f"activity-delivery-1-2026-11-23-{end}.jsonl.gz"
+        lakes.put(tmp_path, f"{folder}/{name}", lakes.lines(lakes.event(1)))
+
+    assert ask(FileStorage(tmp_path), "SELECT count(*) n FROM events") == [{"n": 1}]
+
+
+def test_what_a_producer_put_twice_is_there_twice(tmp_path):
+    lakes.deliver(tmp_path, lakes.event(1))
+    lakes.put(
+        tmp_path,
+        f"{lakes.EVENTS}/day=2026-11-23/{support.SHARD}-after-1.jsonl.gz",
+        lakes.lines(lakes.event(1)),
+    )
+
+    assert ask(FileStorage(tmp_path), "SELECT count(*) n FROM events") == [{"n": 2}]
+
+
+def test_sql_that_is_nested_too_deeply_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="too deeply"):
+        ask(FileStorage(tmp_path), "SELECT " + "+".join(["1"] * 900))
 
 
 def test_batch_in_both_formats_counts_once(tmp_path):

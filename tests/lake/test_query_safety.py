@@ -87,6 +87,13 @@ ATTEMPTS = {
     "enable_logging": "SELECT * FROM enable_logging(storage = 'file', storage_path = '{new}')",
     "CALL": "CALL enable_logging()",
     "environment": "SELECT getenv('HOME')",
+    "a setting": "SELECT Current_Setting('temp_directory')",
+    "a setting in a list": "SELECT [x.current_setting('secret_directory') FOR x IN ['a']]",
+    "a variable": "SELECT getvariable('a')",
+    "the log": "SELECT write_log('a')",
+    "file under the name of another WITH": (
+        "SELECT * FROM '{file}.csv', (WITH \"{file}.csv\" AS (SELECT 1) SELECT 1)"
+    ),
     "secrets": "SELECT * FROM duckdb_secrets()",
     "settings": "SELECT * FROM duckdb_settings()",
     "temporary files": "SELECT * FROM duckdb_temporary_files()",

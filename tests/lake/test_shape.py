@@ -117,6 +117,12 @@ def test_numbers_are_masked(number, engine):
     )
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("before", ["€", "£", "\u00a0", "\u3000", "\u2013", "½ ", "\u200b"])
+def test_a_number_is_masked_after_what_is_no_letter(before, engine):
+    assert "55" not in shape(f"select a from t where x ={before}5550123", engine)
+
+
 @pytest.mark.parametrize(
     ("engine", "text", "expected"),
     [

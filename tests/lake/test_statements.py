@@ -1,6 +1,7 @@
 """Aurora MySQL's events of one statement are found and shown as one."""
 
 import itertools
+import time
 
 import pytest
 
@@ -116,3 +117,18 @@ def test_other_engines_pass_as_they_are():
     events = [lakes.event(1), lakes.event(2, objectName="x.items")]
     assert [m.event for m in found(events, Query(object="items"))] == [events[1]]
     assert fold(found(events, Query())[0]) is events[0]
+
+
+def test_statements_that_share_their_numbers_are_both_found():
+    """Ids of sessions and statements come again, and a time may be that of a whole second."""
+    first, second = lakes.mysql_event(1, mysql("SELECT 1")), lakes.mysql_event(2, mysql("SELECT 2"))
+    assert [match.event.id for match in found([first, second], Query())] == [first.id, second.id]
+
+
+def test_a_statement_of_very_many_objects_takes_no_longer_than_their_number():
+    """To compare all of them again with each that comes would take a minute."""
+    main, *some = [mysql("SELECT 1"), *([mysql_auxiliary()] * 10_000)]
+    events = [lakes.mysql_event(number, entry) for number, entry in enumerate([main, *some])]
+    began = time.process_time()
+    assert found(events, Query(object="another")) == []
+    assert time.process_time() - began < 10

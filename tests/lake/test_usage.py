@@ -1,6 +1,7 @@
 """How a database is used, counted over both formats."""
 
-from datetime import UTC, timedelta, timezone
+import re
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -131,3 +132,41 @@ def test_a_ranking_is_bounded_and_says_what_it_put_together():
     assert ranking.most(1) == [("often", Usage(events=1000, failed=1000))]
     assert ranking.others.events + sum(usage.events for _, usage in ranking.all()) == 2000
     assert ranking.most(5, "failed") == ranking.most(1)
+
+
+@pytest.mark.parametrize(("minute", "hour"), [(10, 15), (45, 16)])
+def test_hours_are_those_of_a_zone_that_is_half_an_hour_off(tmp_path, minute, hour):
+    at = lakes.MORNING.replace(hour=10, minute=minute)
+    lakes.deliver(tmp_path, lakes.event(1, at=at))
+
+    found = stats(tmp_path, zone=timezone(timedelta(hours=5, minutes=30)))
+
+    assert [name for name, _ in found.hours.all()] == [hour]
+
+
+@pytest.mark.parametrize("hours", [-5, 0, 9])
+def test_times_that_no_calendar_has_are_counted_without_an_hour(tmp_path, hours):
+    first, last = "0001-01-01 00:00:00+00", "9999-12-31 23:59:59.5+00"
+    lakes.deliver(
+        tmp_path,
+        lakes.event(1, startTime=first, logTime=first),
+        lakes.event(2, startTime=last, logTime=last),
+        lakes.event(3),
+    )
+    line = lakes.lines(lakes.event(4, startTime=None, logTime=None))
+    without_time = re.sub(rb'"arrivalTime":"[^"]*"', b'"arrivalTime":null', line)
+    lakes.put(tmp_path, "2026/11/23/07/x", without_time)
+
+    found = stats(tmp_path, zone=timezone(timedelta(hours=hours)))
+
+    assert found.total.events == 4
+    assert (7 + hours) % 24 in dict(found.hours.all())
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59+00:00"])
+def test_a_time_at_the_end_of_the_calendar_may_be_asked_for(lake, moment):
+    moment_us = microseconds(datetime.fromisoformat(moment))
+    is_first = moment_us < 0
+
+    assert stats(lake, since_us=moment_us).total.events == (5 if is_first else 0)
+    assert stats(lake, until_us=moment_us).total.events == (0 if is_first else 5)

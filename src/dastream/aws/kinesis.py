@@ -117,6 +117,7 @@ class KinesisDelivery:
                 _count(metrics, delivery)
                 records = records[delivery.records :]
         except ServiceError as error:
+            metrics.service_errors = 1
             undelivered = _position(records[0])
             self._tell(undelivered, error)
             return undelivered

@@ -32,6 +32,7 @@ _UNITS = {
     "Events": "Count",
     "Dropped": "Count",
     "DeadLetters": "Count",
+    "ServiceErrors": "Count",
     "KeyCacheHits": "Count",
     "KeyCacheMisses": "Count",
     "DecodeMilliseconds": "Milliseconds",
@@ -54,7 +55,8 @@ class Metrics:
 
     `dropped` counts events by transform, `dead_letters` records by error, `heard` the records of
     each instance, with nothing but a heartbeat in them too. `decode_ms` is the time spent in
-    decoding, `newest_ms` when the newest record arrived, None without one.
+    decoding, `newest_ms` when the newest record arrived, None without one. `service_errors` is 1
+    where a service failed, and what it did not take comes again.
     """
 
     stream: str
@@ -68,6 +70,7 @@ class Metrics:
     key_cache_misses: int = 0
     decode_ms: float = 0.0
     newest_ms: int | None = None
+    service_errors: int = 0
 
 
 class Meter:
@@ -119,6 +122,8 @@ def metric_lines(metrics: Metrics, now_ms: int) -> Iterator[dict[str, Any]]:
     }
     if metrics.newest_ms is not None:
         values["SecondsBehind"] = max(0, now_ms - metrics.newest_ms) / 1000
+    if metrics.service_errors:
+        values["ServiceErrors"] = metrics.service_errors
     of_stream = {"Stream": metrics.stream}
     yield _line(of_stream, values, now_ms)
     for instance, count in metrics.heard.items():

@@ -32,6 +32,7 @@ _WIDTH_MAX = 60
 """Of a column, on a terminal."""
 
 _GAP = "  "
+_AS_TEXT = "CAST the column AS VARCHAR"
 
 
 def write_table(answer: Answer, output: IO[bytes], *, is_terminal: bool) -> int:
@@ -56,12 +57,14 @@ def write_csv(answer: Answer, output: IO[bytes], *, is_terminal: bool) -> int:
     """CSV with a header line, as RFC 4180 has it."""
     text = io.TextIOWrapper(output, "utf-8", newline="", write_through=True)
     writer = csv.writer(text)
-    writer.writerow(csv_cell(name, is_terminal=is_terminal) for name in answer.schema.names)
     count = 0
-    for row in _rows(answer):
-        count += 1
-        writer.writerow(csv_cell(_flat(value), is_terminal=is_terminal) for value in row)
-    text.detach()
+    try:
+        writer.writerow(csv_cell(name, is_terminal=is_terminal) for name in answer.schema.names)
+        for row in _rows(answer):
+            count += 1
+            writer.writerow(csv_cell(_flat(value), is_terminal=is_terminal) for value in row)
+    finally:
+        text.detach()  # it would close standard output with itself
     return count
 
 
@@ -76,11 +79,15 @@ def write_json(answer: Answer, output: IO[bytes], *, is_terminal: bool) -> int:
 
 
 def write_parquet(answer: Answer, output: IO[bytes], *, is_terminal: bool) -> int:
-    """A Parquet file. Raises ConfigError for a terminal, which cannot show one."""
+    """A Parquet file. Raises ConfigError for a terminal, and for types that Parquet has not."""
     if is_terminal:
         raise ConfigError("query: a terminal cannot show Parquet", hint="use --output FILE")
     count = 0
-    with pq.ParquetWriter(output, answer.schema, compression="zstd") as writer:
+    try:
+        writer = pq.ParquetWriter(output, answer.schema, compression="zstd")
+    except pa.ArrowNotImplementedError:
+        raise ConfigError("query: a column is of no type of Parquet", hint=_AS_TEXT) from None
+    with writer:
         for batch in answer.batches:
             count += batch.num_rows
             writer.write_batch(batch)
@@ -98,7 +105,12 @@ def _values(column: pa.Array) -> list[Any]:
     is_time = pa.types.is_timestamp, pa.types.is_date, pa.types.is_time
     if any(test(column.type) for test in is_time):
         column = column.cast(pa.string())
-    values: list[Any] = column.to_pylist()
+    try:
+        values: list[Any] = column.to_pylist()
+    except (OverflowError, ValueError):
+        raise ConfigError(
+            "query: a list or struct holds a time that Python has not", hint=_AS_TEXT
+        ) from None
     return values
 
 

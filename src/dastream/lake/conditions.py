@@ -11,8 +11,7 @@ from dastream.lake.search import EARLY_US_MAX, LATE_US_MAX
 __all__ = ["where"]
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - times in SQL are UTC, and do not say so
-_LATE = timedelta(microseconds=LATE_US_MAX)
-_EARLY = timedelta(days=1, microseconds=EARLY_US_MAX)
+_EARLY_US = EARLY_US_MAX + 24 * 3600 * 1_000_000
 """How far the day of an object may lie after the time of its events, and how far its begin may lie
 before it."""
 
@@ -64,14 +63,22 @@ def _time(query: Query) -> tuple[list[str], dict[str, Any]]:
     conditions: list[str] = []
     values: dict[str, Any] = {}
     if query.since_us is not None:
-        since = _EPOCH + timedelta(microseconds=query.since_us)
+        since, first = _moment(query.since_us), _moment(query.since_us - _EARLY_US)
         conditions += ["time >= $since", "day >= $first_day"]
-        values |= {"since": since, "first_day": (since - _EARLY).date()}
+        values |= {"since": since, "first_day": first.date()}
     if query.until_us is not None:
-        until = _EPOCH + timedelta(microseconds=query.until_us)
+        until, last = _moment(query.until_us), _moment(query.until_us + LATE_US_MAX)
         conditions += ["time < $until", "day <= $last_day"]
-        values |= {"until": until, "last_day": (until + _LATE).date()}
+        values |= {"until": until, "last_day": last.date()}
     return conditions, values
+
+
+def _moment(time_us: int) -> datetime:
+    """Microseconds since 1970 as a time, at most the first or the last that there is."""
+    try:
+        return _EPOCH + timedelta(microseconds=time_us)
+    except OverflowError:
+        return datetime.min if time_us < 0 else datetime.max  # noqa: DTZ901 - as _EPOCH
 
 
 def _others(query: Query) -> tuple[list[str], dict[str, Any]]:

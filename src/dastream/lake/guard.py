@@ -1,8 +1,9 @@
 """What SQL from outside may be: one statement that reads the views of a lake.
 
 DuckDB itself is closed as well (`dastream.lake.database`). This is the wall before it: its
-parser turns the statement into a tree, and what the tree may hold is listed here, so that a
-function or a kind of statement that a later DuckDB adds is refused until it is listed.
+parser turns the statement into a tree, and the kinds of query, tables and table functions that it
+may hold are listed here, so that one that a later DuckDB adds is refused until it is listed. Scalar
+functions are too many for that; those are named that do more than compute.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ _QUERIES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE",
 _TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series", "json_each", "json_tree"})
 """Functions that may stand in a FROM. All others reach files, settings, memory or other SQL."""
 
+_NO_FUNCTIONS = frozenset({"current_setting", "getenv", "getvariable", "write_log"})
+"""Functions that reach settings, among which are paths of this machine, or write."""
+
 _HINT = "one SELECT over events and dead_letters; `describe events` lists the columns"
 
 
@@ -33,6 +37,7 @@ def check(connection: duckdb.DuckDBPyConnection, sql: str, tables: frozenset[str
     for node in nodes:
         _check_query(node)
         _check_table(node, allowed)
+        _check_function(node)
 
 
 def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
@@ -40,7 +45,10 @@ def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> Any:
         [[text]] = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
     except duckdb.Error as error:
         raise ConfigError(f"query: {_first_line(error)}", hint=_HINT) from None
-    tree = msgspec.json.decode(text)
+    try:
+        tree = msgspec.json.decode(text)
+    except RecursionError:
+        raise ConfigError("query: nested too deeply", hint=_HINT) from None
     statements = tree.get("statements", ())
     if tree.get("error_type") == "parser":
         raise ConfigError(f"query: {tree.get('error_message')}", hint=_HINT)
@@ -88,3 +96,9 @@ def _check_table(node: dict[str, Any], allowed: frozenset[str]) -> None:
             is_qualified = node.get("catalog_name") or node.get("schema_name")
             if is_qualified or name.casefold() not in allowed:
                 raise ConfigError(f"query: there is no table {name}", hint=_HINT)
+
+
+def _check_function(node: dict[str, Any]) -> None:
+    match node:
+        case {"class": "FUNCTION", "function_name": str(name)} if name.casefold() in _NO_FUNCTIONS:
+            raise ConfigError(f"query: {name} is no function for a lake", hint=_HINT)

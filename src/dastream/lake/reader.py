@@ -6,6 +6,8 @@
     events/cluster=ID/day=YYYY-MM-DD/NAME.parquet      the same events (`dastream.sinks.parquet`)
     [PREFIX]YYYY/MM/DD/HH/NAME[.gz]                    Firehose, its default S3 prefix
 
+A delivery stream of `deploy/template.yaml` writes into the folders of the first, under its own
+names: STREAM-VERSION-YYYY-MM-DD-HH-MM-SS-RANDOM (the same guide, "Amazon S3 object name format").
 All but Parquet files hold the same lines (`dastream.line`). All of it may lie below one root,
 and one root may be any directory above them. Whatever else lies there is left alone. Source for
 the last: Amazon Data Firehose Developer Guide, "Custom prefixes for Amazon S3 objects": the
@@ -62,6 +64,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 _DAY_FOLDER = re.compile(r"day=(\d{4}-\d\d-\d\d)", re.ASCII)
 _HOUR_FOLDERS = re.compile(r"(\d{4})/(\d\d)/(\d\d)/(\d\d)", re.ASCII)
+_FIREHOSE_NAME = re.compile(r"-\d{4}(?:-\d\d){5}-[^/]+$", re.ASCII)
 _DEAD_LETTER_FOLDERS = frozenset({"dead-letter", "processing-failed"})
 _OTHER_FOLDERS = _DEAD_LETTER_FOLDERS | {"findings", "digests"}
 _OTHER_NAME = re.compile(
@@ -88,8 +91,13 @@ class DeliveredObject(NamedTuple):
 
     @property
     def is_delivered_once(self) -> bool:
-        """Whether none of its events is in another object: so in the lake, not with Firehose."""
-        return _DAY_FOLDER.fullmatch(self.key.split("/")[-2]) is not None
+        """Whether none of its events is in another object: so in the lake, not with Firehose.
+
+        A delivery stream that partitions by keys writes into the lake's folders, too; what it
+        wrote is told by its name, which ends in a time and something random.
+        """
+        folder, name = self.key.split("/")[-2:]
+        return bool(_DAY_FOLDER.fullmatch(folder) and not _FIREHOSE_NAME.search(name))
 
     @property
     def batch(self) -> str:

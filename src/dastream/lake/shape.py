@@ -67,13 +67,14 @@ def _pattern(
     literals: Sequence[str] = (_NEVER,),
     names: Sequence[str] = (_NEVER,),
     comments: Sequence[str] = (_NEVER,),
-    number: str = rf"(?<![{_WORD}])",
+    number: str = r"(?<![\w$])",
 ) -> re.Pattern[str]:
     """What is masked, kept and left out; then what opens a stretch that has no end.
 
     `leads` are the characters with which any of it begins, beside digits and those of all
     engines: a look at one character spares trying the rest at most places. `number` is what
-    stands before digits that are a number.
+    stands before digits that are a number: no letter. Beyond ASCII engines differ in what a letter
+    is, so a space or the sign of a currency is none here.
     """
     number += _DIGITS
     return re.compile(
@@ -106,7 +107,7 @@ _ORACLE = _pattern(
     names=[_DOUBLE],
     comments=[_LINE_CERTAIN, _BLOCK],
     openings=["['\"]", "[qQ]'", "--"],
-    number=rf"(?<![{_WORD}#])",
+    number=r"(?<![\w$#])",
 )
 _SQLSERVER = _pattern(
     leads=r"'\"\[$",
@@ -114,7 +115,7 @@ _SQLSERVER = _pattern(
     names=[r"\[(?:[^\]]|\]\])*+\]"],
     comments=[_LINE_CERTAIN, _BLOCK_ALONE],
     openings=[r"['\"\[]", "--"],
-    number=rf"(?<![{_WORD}@#])\$?",
+    number=r"(?<![\w$@#])\$?",
 )
 _UNKNOWN = _pattern(leads=r"'\"`\[$#\\", openings=[r"['\"`\[$#\\]", "--"])
 

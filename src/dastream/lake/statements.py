@@ -25,10 +25,14 @@ one another, in any order and perhaps in different objects."""
 
 @dataclass(slots=True, eq=False)
 class _Statement:
-    """What has come of a statement. `is_found` once it was given away."""
+    """What has come of a statement.
+
+    `is_own` tells that its own event matches but for the object, `is_found` that it was given away.
+    """
 
     main: Match | None = None
     auxiliaries: list[Event] = field(default_factory=list)
+    is_own: bool = False
     is_found: bool = False
     size: int = 0
     logged_us: int = 0
@@ -85,12 +89,28 @@ class Statements:
             yield from self._release(key)
 
     def _put(self, event: Event) -> Iterator[Match]:
-        statement = self._waiting.setdefault(_key(event), _Statement())
+        key = _key(event)
+        held = self._waiting.get(key)
+        if held and held.main and not event.columns.is_auxiliary:
+            yield from self._release(key)  # its numbers come again, for another statement
+        statement = self._waiting.setdefault(key, _Statement())
         statement.add(event)
         self._bytes += size(event)
-        if statement.main and not statement.is_found and self._is_found(statement.main):
+        if statement.main and not statement.is_found and self._completes(statement, event):
             statement.is_found = True
             yield statement.main
+
+    def _completes(self, statement: _Statement, event: Event) -> bool:
+        """Whether a statement is found with the event that came last.
+
+        Those before it are not compared again, of which there may be thousands.
+        """
+        if event.columns.is_auxiliary:
+            return statement.is_own and hold(self._tests.object, event.columns)
+        statement.is_own = hold(self._tests.own, event.columns)
+        return statement.is_own and any(
+            hold(self._tests.object, one.columns) for one in (event, *statement.auxiliaries)
+        )
 
     def _release(self, key: Any) -> Iterator[Match]:
         statement = self._waiting.pop(key)

@@ -7,6 +7,7 @@ and so within its memory; what comes out of it goes into rankings that have a bo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, NamedTuple
@@ -33,7 +34,7 @@ KINDS = {
 _SETS: Mapping[str, tuple[str, ...]] = {
     "total": (),
     **{kind: (column,) for kind, column in KINDS.items()},
-    "hours": ("hour",),
+    "hours": ("quarter",),
     "shapes": ("engine", "text"),
     "failures": ('"user"', "command", "exit_code"),
 }
@@ -41,7 +42,8 @@ _MAX = 2**63 - 1
 """An entry may claim any number, so a sum is wider than a column."""
 
 _SPANS = f"""
-    SELECT *, date_trunc('hour', time) AS hour, left(statement, {CHARS_MAX + 1}) AS text
+    SELECT *, time_bucket(INTERVAL 15 minutes, time) AS quarter,
+           left(statement, {CHARS_MAX + 1}) AS text
     FROM events"""
 _USAGE = f"""
     count(*),
@@ -109,7 +111,7 @@ def read_stats(database: Database, query: Query, *, limit: int, zone: tzinfo | N
             case "total":
                 stats.total = usage
             case "hours":
-                stats.hours.add(_hour(names[0], zone), usage)
+                _add_hour(stats.hours, names[0], zone, usage)
             case "shapes" if names[1] is not None:
                 stats.shapes.add((names[0], shape(names[1], names[0])), usage)
             case "failures":
@@ -154,8 +156,17 @@ def _rows(database: Database, sql: str, values: Mapping[str, Any]) -> Iterator[t
         yield from zip(*columns, strict=True)
 
 
-def _hour(moment: datetime, zone: tzinfo | None) -> int:
-    return moment.replace(tzinfo=UTC).astimezone(zone).hour
+def _add_hour(
+    hours: Ranking[int], quarter: datetime | None, zone: tzinfo | None, usage: Usage
+) -> None:
+    """Count a quarter of an hour under the hour that it is of in a zone; zones differ by quarters.
+
+    An event may have no time, or claim the year 1 or 9999.
+    """
+    if quarter is None:
+        return
+    with suppress(OverflowError, ValueError):
+        hours.add(quarter.replace(tzinfo=UTC).astimezone(zone).hour, usage)
 
 
 def _slowest(database: Database, query: Query, limit: int) -> Iterator[Slow]:
