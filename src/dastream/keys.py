@@ -182,7 +182,7 @@ class CachingUnwrap:
         self._slots: OrderedDict[tuple[object, ...], _Slot] = OrderedDict()
 
     def __call__(self, key: bytes, context: Mapping[str, str]) -> bytes:
-        name = (key, *context.items())
+        name = (key, frozenset(context.items()))
         with self._lock:
             slot = self._slots.get(name)
             is_new = slot is None or self._clock() >= slot.until
