@@ -119,7 +119,7 @@ def deliver(root: Path, count: int, size: int) -> dict[str, int]:
     for number, batch in enumerate(batches(count, size)):
         for sink in sinks.values():
             sink.deliver(batch)
-        text = b"\n".join(line.write_all(batch.events)) + b"\n"
+        text = b"".join(line.texts(batch.events))
         name = root / "json" / f"{number:05}.jsonl.gz"
         name.write_bytes(gzip.compress(text, 6, mtime=0))
     return {

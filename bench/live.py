@@ -14,7 +14,8 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import boto3
-from recorded import CLUSTER, EVENTS_A_RECORD, STREAM, sealed
+from recorded import EVENTS_A_RECORD
+from workload import CLUSTER, STREAM, payload, seal
 
 from dastream.checkpoint import SqliteCheckpoints
 from dastream.clients import open_client
@@ -65,7 +66,8 @@ def records(count):
     context = {"aws:rds:dbc-id": CLUSTER}
     made = kms.generate_data_key(KeyId=key_id, KeySpec="AES_256", EncryptionContext=context)
     return [
-        sealed(rng, data_key=made["Plaintext"], key=made["CiphertextBlob"]) for _ in range(count)
+        seal(payload(rng, EVENTS_A_RECORD), 0x0178, made["Plaintext"], made["CiphertextBlob"])
+        for _ in range(count)
     ]
 
 
@@ -154,9 +156,9 @@ def compress_again(stages, directory):
     compressing = stages["compressing"]
     for path in Path(directory).rglob("*.gz"):
         held = path.read_bytes()
-        lines = gzip.decompress(held).splitlines()
+        text = gzip.decompress(held)
         with compressing:
-            again = jsonl.pack(lines, jsonl.receipt(held))
+            again = jsonl.pack([text], jsonl.receipt(held))
         assert again == held
     stages["lines"].cpu -= compressing.cpu
     stages["lines"].wall -= compressing.wall

@@ -1,7 +1,7 @@
 """The handler that everybody copies, written after the common pattern, as the thing to beat.
 
 base64, one KMS call a record (here a stub), a key provider for each record, the official SDK,
-zlib, `json.loads`, a list filtered in place, the events printed, `json.dumps`, base64.
+zlib, `json.loads`, a list filtered in place, the events printed as JSON, `json.dumps`, base64.
 """
 
 import base64
@@ -51,7 +51,7 @@ def handler(event, kms_decrypt, out):
         for entry in list(entries):
             if entry["type"] == "heartbeat" or entry.get("dbUserName") == "rdsadmin":
                 entries.remove(entry)
-        print(entries, file=out)
+        print(json.dumps(entries), file=out)
         result = "Ok" if entries else "ProcessingFailed"
         data = base64.b64encode(json.dumps(payload).encode()).decode()
         answers.append({"recordId": record["recordId"], "result": result, "data": data})

@@ -19,16 +19,9 @@ from functools import partial
 from pathlib import Path
 
 import live
-from recorded import (
-    BEGINNING,
-    CLUSTER,
-    DATA_KEY,
-    EVENTS_A_RECORD,
-    STREAM,
-    RecordedSource,
-    record_stream,
-)
+from recorded import BEGINNING, DATA_KEY, EVENTS_A_RECORD, RecordedSource, record_stream
 from reference_consumer import Consumer
+from workload import CLUSTER, STREAM
 
 from dastream.checkpoint import SqliteCheckpoints
 from dastream.decode import Decoder

@@ -174,14 +174,14 @@ def test_events_become_lines_one_after_the_other():
     events = [event(b'{"a":1}'), event(b"5", Origin(ENGINE)), event(b'{"more":1}')]
 
     assert line.text(events) == b"".join(line.write(one) + b"\n" for one in events)
-    assert list(line.write_all(events)) == [line.write(one) for one in events]
+    assert b"".join(line.texts(events)) == line.text(events)
     assert line.text([]) == b""
 
 
 def test_lines_are_not_all_in_memory_at_once():
     events = iter([event(b'{"a":1}')] * 1000)
 
-    next(line.write_all(events))
+    next(line.texts(events))
 
     assert len(list(events)) == 1000 - line.EVENTS_AT_ONCE
 

@@ -7,7 +7,7 @@ new bytes (`Event.replace`), so nothing that was masked stays behind in a copy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -23,7 +23,6 @@ __all__ = [
     "Event",
     "Members",
     "Origin",
-    "members_of",
 ]
 
 SCHEMA_VERSION = 1
@@ -160,25 +159,26 @@ class Event(msgspec.Struct, eq=False, gc=False):
     `id` is a pure function of the record's bytes: the message id of the authenticated header in
     hex, a dash, and the entry's index in `databaseActivityEventList` before any filter. `entry`
     is the JSON value exactly as the engine wrote it. `is_plain` is true where it is known that a
-    delivered line may take the entry over as it is, see `dastream.line`.
+    delivered line may take the entry over as it is, see `dastream.line`; `known_members` are its
+    `members` if they have been read.
     """
 
     id: str
     entry: bytes
     origin: Origin
     is_plain: bool = False
-    _members: Members | None = None
+    known_members: Members | None = None
     _columns: Columns | None = None
 
     @property
     def members(self) -> Members:
         """The members that built-in transforms read; all None if the entry is no JSON object."""
-        if self._members is None:
+        if self.known_members is None:
             try:
-                self._members = surrogates.decode(_decode_members, self.entry)
+                self.known_members = surrogates.decode(_decode_members, self.entry)
             except NOT_JSON:
-                self._members = _NO_MEMBERS
-        return self._members
+                self.known_members = _NO_MEMBERS
+        return self.known_members
 
     @property
     def columns(self) -> Columns:
@@ -207,8 +207,3 @@ class Event(msgspec.Struct, eq=False, gc=False):
     def __repr__(self) -> str:
         # An entry holds SQL text, so it must not show in a log or a traceback.
         return f"<Event {self.id}>"
-
-
-def members_of(events: Iterable[Event]) -> list[Members]:
-    """`Event.members` of many events; those of a record have been read together."""
-    return [event._members or event.members for event in events]  # noqa: SLF001 - in a hot loop

@@ -29,7 +29,7 @@ from dastream.errors import NOT_JSON
 from dastream.event import Event, Members, Origin
 from dastream.record import iso_time
 
-__all__ = ["Head", "Line", "PlainMembers", "parse", "refuse", "text", "write", "write_all"]
+__all__ = ["Head", "Line", "PlainMembers", "parse", "refuse", "text", "texts", "write"]
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -103,11 +103,11 @@ def write(event: Event) -> bytes:
     return text((event,))[:-1]
 
 
-def write_all(events: Iterable[Event]) -> Iterator[bytes]:
-    """The lines of events, without line feeds; only some of them are in memory at a time."""
+def texts(events: Iterable[Event]) -> Iterator[bytes]:
+    """The lines of events, each with its line feed, some at a time."""
     rest = iter(events)
-    while some := tuple(islice(rest, EVENTS_AT_ONCE)):
-        yield from text(some).split(b"\n")[:-1]
+    while some := text(islice(rest, EVENTS_AT_ONCE)):
+        yield some
 
 
 def text(events: Iterable[Event]) -> bytes:

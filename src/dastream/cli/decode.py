@@ -49,8 +49,8 @@ def command(file: IO[bytes], data_keys: IO[bytes] | None, resource_id: str | Non
             failures += 1
             click.echo(f"error: line {number}: {type(error).__name__}: {error}", err=True)
             continue
-        for text in line.write_all(events):
-            view.show(text)
+        for event in events:
+            view.show(line.write(event))
     if not failures:
         return DONE
     click.echo(

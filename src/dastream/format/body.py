@@ -41,57 +41,49 @@ def _open_block(message: bytes, header: Header, cipher: AESGCM) -> tuple[bytes, 
     length = message[length_at:start]
     end = start + int.from_bytes(length) + TAG_BYTES
     aad = header.message_id + _BLOCK_AAD + b"\0\0\0\1" + length
-    iv = message[header.end : length_at]
-    return _open(cipher, iv, _content(message, start, end), aad, 1), end
+    return _open(cipher, message[header.end : length_at], message[start:end], end - start, aad), end
 
 
 def _open_frame(
     message: bytes, header: Header, cipher: AESGCM, offset: int, number: int
 ) -> tuple[bytes, int]:
-    start = offset + 4 + IV_BYTES
+    iv_at = offset + 4
+    start = iv_at + IV_BYTES
     end = start + header.frame_bytes + TAG_BYTES
-    numeral = _number(message, offset, number)
+    numeral = number.to_bytes(4)
+    if message[offset:iv_at] != numeral:
+        raise _misplaced(message[offset:iv_at], number)
     aad = header.message_id + _FRAME_AAD + numeral + header.frame_bytes.to_bytes(8)
-    return _open(
-        cipher, message[offset + 4 : start], _content(message, start, end), aad, number
-    ), end
+    return _open(cipher, message[iv_at:start], message[start:end], end - start, aad), end
 
 
 def _open_final_frame(
     message: bytes, header: Header, cipher: AESGCM, offset: int, number: int
 ) -> tuple[bytes, int]:
-    length_at = offset + 4 + IV_BYTES
+    iv_at = offset + 4
+    length_at = iv_at + IV_BYTES
     start = length_at + 4
-    length = message[length_at:start]
-    content_bytes = int.from_bytes(length)
+    content_bytes = int.from_bytes(message[length_at:start])
     if content_bytes > header.frame_bytes:
         raise DecryptError("message body: the final frame is longer than a frame may be")
     end = start + content_bytes + TAG_BYTES
-    numeral = _number(message, offset, number)
-    aad = b"%b%b%b\0\0\0\0%b" % (header.message_id, _FINAL_FRAME_AAD, numeral, length)
-    iv = message[offset + 4 : length_at]
-    return _open(cipher, iv, _content(message, start, end), aad, number), end
+    numeral = number.to_bytes(4)
+    if message[offset:iv_at] != numeral:
+        raise _misplaced(message[offset:iv_at], number)
+    aad = header.message_id + _FINAL_FRAME_AAD + numeral + content_bytes.to_bytes(8)
+    return _open(cipher, message[iv_at:length_at], message[start:end], end - start, aad), end
 
 
-def _number(message: bytes, offset: int, expected: int) -> bytes:
-    """The four bytes of a frame's number. Frames are numbered from 1."""
-    numeral = message[offset : offset + 4]
-    if int.from_bytes(numeral) != expected:
-        number = int.from_bytes(numeral)
-        raise DecryptError(f"message body: frame {number} where {expected} should be")
-    return numeral
+def _misplaced(numeral: bytes, number: int) -> DecryptError:
+    """Frames are numbered from 1."""
+    found = int.from_bytes(numeral)
+    return DecryptError(f"message body: frame {found} where {number} should be")
 
 
-def _content(message: bytes, start: int, end: int) -> bytes:
-    if end > len(message):
-        raise DecryptError(f"message body: ends {end - len(message)} bytes too early")
-    return message[start:end]
-
-
-def _open(cipher: AESGCM, iv: bytes, sealed: bytes, aad: bytes, number: int) -> bytes:
+def _open(cipher: AESGCM, iv: bytes, sealed: bytes, sealed_bytes: int, aad: bytes) -> bytes:
+    if len(sealed) != sealed_bytes:
+        raise DecryptError(f"message body: ends {sealed_bytes - len(sealed)} bytes too early")
     try:
         return cipher.decrypt(iv, sealed, aad)
     except InvalidTag:
-        raise DecryptError(
-            f"message body: the tag of frame {number} does not hold, it was altered"
-        ) from None
+        raise DecryptError("message body: a frame's tag does not hold, it was altered") from None

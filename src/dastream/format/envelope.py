@@ -75,10 +75,16 @@ def parse(data: bytes, limits: Limits = Limits()) -> Envelope:  # noqa: B008 - i
             "envelope: the type is not that of an activity stream",
             hint="check that the source is the stream aws-rds-das-…, not another one",
         )
-    key = _base64(members.key, "key")
+    try:
+        key = primitives.b64decode(members.key)
+    except ValueError:
+        raise EnvelopeError("envelope: key is not base64") from None
+    try:
+        message = primitives.b64decode(members.databaseActivityEvents)
+    except ValueError:
+        raise EnvelopeError("envelope: databaseActivityEvents is not base64") from None
     if not 0 < len(key) <= KEY_BYTES_MAX:
         raise EnvelopeError("envelope: the key has no length that kms writes")
-    message = _base64(members.databaseActivityEvents, "databaseActivityEvents")
     return Envelope(members.version, message, key, more)
 
 
@@ -94,10 +100,3 @@ def _read(data: bytes) -> tuple[_Members, Mapping[str, msgspec.Raw]]:
     except msgspec.ValidationError as error:
         name = _LAST_NAME.findall(str(error))[-1]
         raise EnvelopeError(f"envelope: {name} is missing or not a string") from None
-
-
-def _base64(text: str, name: str) -> bytes:
-    try:
-        return primitives.b64decode(text)
-    except ValueError:
-        raise EnvelopeError(f"envelope: {name} is not base64") from None

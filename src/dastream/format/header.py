@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from struct import Struct
+from typing import NoReturn
 
 import msgspec
 
@@ -22,6 +23,9 @@ __all__ = ["EncryptedKey", "Header", "parse"]
 
 _TYPE_CUSTOMER_DATA = 0x80
 _NON_FRAMED, _FRAMED = 1, 2
+
+_SUITES_V1 = {id: suite for id, suite in SUITES.items() if suite.version == 1}
+_SUITES_V2 = {id: suite for id, suite in SUITES.items() if suite.version == 2}
 
 # Version, type, suite, message id, length of the encryption context.
 _START_V1 = Struct(">BBH16sH")
@@ -76,7 +80,7 @@ def _parse_v1(message: bytes, limits: Limits) -> Header:
     _, type, suite_id, message_id, context_bytes = _START_V1.unpack_from(message)
     if type != _TYPE_CUSTOMER_DATA:
         raise DecryptError("message header: unknown type")
-    suite = _suite(suite_id, version=1)
+    suite = _SUITES_V1.get(suite_id) or _refuse(suite_id, version=1)
     offset = _START_V1.size + context_bytes
     context, wrapping_aad = _context(message[_START_V1.size : offset])
     keys, offset = _encrypted_keys(message, offset, limits)
@@ -85,7 +89,8 @@ def _parse_v1(message: bytes, limits: Limits) -> Header:
         raise DecryptError("message header: reserved bytes are not zero")
     if iv_bytes != IV_BYTES:
         raise DecryptError("message header: the IV length is not that of the suite")
-    _check_framing(content_type, frame_bytes)
+    if content_type != (_FRAMED if frame_bytes else _NON_FRAMED):
+        raise DecryptError("message header: the content type is unknown or does not fit the frames")
     end = offset + _END_V1.size
     authenticated = message[: end - IV_BYTES - TAG_BYTES]
     return Header(
@@ -105,12 +110,13 @@ def _parse_v1(message: bytes, limits: Limits) -> Header:
 
 def _parse_v2(message: bytes, limits: Limits) -> Header:
     _, suite_id, message_id, context_bytes = _START_V2.unpack_from(message)
-    suite = _suite(suite_id, version=2)
+    suite = _SUITES_V2.get(suite_id) or _refuse(suite_id, version=2)
     offset = _START_V2.size + context_bytes
     context, wrapping_aad = _context(message[_START_V2.size : offset])
     keys, offset = _encrypted_keys(message, offset, limits)
     content_type, frame_bytes, commitment, tag = _END_V2.unpack_from(message, offset)
-    _check_framing(content_type, frame_bytes)
+    if content_type != (_FRAMED if frame_bytes else _NON_FRAMED):
+        raise DecryptError("message header: the content type is unknown or does not fit the frames")
     end = offset + _END_V2.size
     authenticated = message[: end - TAG_BYTES]
     iv = bytes(IV_BYTES)  # not stored
@@ -129,13 +135,10 @@ def _parse_v2(message: bytes, limits: Limits) -> Header:
     )
 
 
-def _suite(suite_id: int, *, version: int) -> Suite:
-    suite = SUITES.get(suite_id)
-    if suite is None or suite.version != version:
-        raise DecryptError(
-            f"message header: unknown algorithm suite 0x{suite_id:04x} in version {version}"
-        )
-    return suite
+def _refuse(suite_id: int, *, version: int) -> NoReturn:
+    raise DecryptError(
+        f"message header: unknown algorithm suite 0x{suite_id:04x} in version {version}"
+    )
 
 
 def _context(serialised: bytes) -> tuple[dict[bytes, bytes], bytes]:
@@ -194,10 +197,3 @@ def _counted(data: bytes, offset: int) -> tuple[bytes, int]:
     start = offset + 2
     end = start + (data[offset] << 8 | data[offset + 1])
     return data[start:end], end
-
-
-def _check_framing(content_type: int, frame_bytes: int) -> None:
-    if content_type not in (_NON_FRAMED, _FRAMED):
-        raise DecryptError("message header: unknown content type")
-    if (content_type == _NON_FRAMED) != (frame_bytes == 0):
-        raise DecryptError("message header: the frame length does not fit the content type")

@@ -129,7 +129,8 @@ def _pieces(inflate: Inflater, data: bytes, bytes_max: int) -> list[bytes]:
 
 def parse(payload: bytes, limits: Limits = Limits()) -> Payload:  # noqa: B008 - immutable
     """Take the payload apart as far as the entries. Raises PayloadError for another shape."""
-    _check_size(payload, limits.values_max)
+    if len(payload) > 2 * limits.values_max:
+        _check_size(payload, limits.values_max)
     try:
         if not payload.isascii():
             payload.decode()  # raw values are passed on unread, so nothing else would look
@@ -227,7 +228,7 @@ def _read(payload: bytes, limits: Limits) -> tuple[_Members, Mapping[str, msgspe
 
 def _check_size(payload: bytes, values_max: int) -> None:
     """Values are bounded by the commas between them; few bytes have few."""
-    if len(payload) > 2 * values_max and payload.count(b",") >= values_max:
+    if payload.count(b",") >= values_max:
         raise PayloadError(
             f"payload: more than {values_max} values",
             hint="raise DASTREAM_VALUES_MAX if the record is known to be good",

@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import zlib
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -20,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 __all__ = ["ACCELERATORS", "Curve", "Inflater", "Primitives", "primitives"]
 
-ACCELERATORS = ("pybase64", "zlib_ng", "awscrt")
+ACCELERATORS = ("pybase64", "zlib_ng", "awscrt", "gmpy2")
 """The modules that are used where they are installed (the extra `fast`)."""
 
 
@@ -36,16 +37,29 @@ class Inflater(Protocol):
 
 
 class Curve:
-    """A curve and hash of ECDSA. Sources: SEC 1, section 2.3.3; RFC 5480, section 2."""
+    """A curve and hash of ECDSA. Sources: SEC 1, section 2.3.3; RFC 5480, section 2.
 
-    def __init__(self, curve: ec.EllipticCurve, hash: hashes.HashAlgorithm, spki: str) -> None:
+    `prime` and `b` are those of the curve's equation y² = x³ - 3x + b; `spki` is what stands
+    before an uncompressed point in a SubjectPublicKeyInfo, in hex.
+    """
+
+    def __init__(
+        self,
+        curve: ec.EllipticCurve,
+        hash: hashes.HashAlgorithm,
+        *,
+        prime: int,
+        b: int,
+        spki: str,
+    ) -> None:
         self.point_bytes = 1 + (curve.key_size + 7) // 8
         """Length of a compressed point."""
         self.curve = curve
         self.hash = hash
         self.algorithm = ec.ECDSA(hash)
+        self.prime = prime
+        self.b = b
         self.spki = bytes.fromhex(spki)
-        """What stands before an uncompressed point in a SubjectPublicKeyInfo."""
 
 
 class Primitives:
@@ -72,7 +86,11 @@ class Primitives:
         inflate = _installed("zlib_ng.zlib_ng", accelerators) or zlib
         self.decompressobj = inflate.decompressobj
         self.inflate_error = inflate.error
-        self.verify = _verify_by_awscrt if "awscrt" in accelerators and _has_awscrt() else _verify
+        self.verify = _verify
+        if "awscrt" in accelerators and _has_awscrt():
+            powmod = getattr(_installed("gmpy2", accelerators), "powmod", None)
+            uncompress = partial(_uncompress_by_gmpy2, powmod) if powmod else _uncompress
+            self.verify = partial(_verify_by_awscrt, uncompress)
 
 
 def _installed(module: str, accelerators: Collection[str]) -> Any:
@@ -122,12 +140,37 @@ def _has_awscrt() -> bool:
     return find_spec("awscrt") is not None
 
 
-def _verify_by_awscrt(curve: Curve, point: bytes, signature: bytes, signed: bytes) -> bool:
-    """Like `_verify`; the library takes no compressed points, so those are still OpenSSL's."""
+def _uncompress(curve: Curve, point: bytes) -> bytes:
+    return _public_key(curve, point).public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+
+def _uncompress_by_gmpy2(
+    powmod: Callable[[int, int, int], int], curve: Curve, point: bytes
+) -> bytes:
+    """Like `_uncompress`. Both primes are 3 modulo 4, so a root is a power (SEC 1, 2.3.4)."""
+    x, p = int.from_bytes(point[1:]), curve.prime
+    if len(point) != curve.point_bytes or point[0] not in (2, 3) or x >= p:
+        raise ValueError("no compressed point of the curve")
+    square = (x * x * x - 3 * x + curve.b) % p
+    y = int(powmod(square, (p + 1) // 4, p))
+    if y * y % p != square:
+        raise ValueError("the point is not on the curve")
+    if y % 2 != point[0] % 2:
+        y = p - y
+    return b"\4" + point[1:] + y.to_bytes(len(point) - 1)
+
+
+def _verify_by_awscrt(
+    uncompress: Callable[[Curve, bytes], bytes],
+    curve: Curve,
+    point: bytes,
+    signature: bytes,
+    signed: bytes,
+) -> bool:
+    """Like `_verify`; the library takes no compressed points."""
     from awscrt.crypto import EC  # noqa: PLC0415 - slow to load, and most messages are unsigned
 
-    point = _public_key(curve, point).public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    key = EC.new_key_from_der_data(curve.spki + point)
+    key = EC.new_key_from_der_data(curve.spki + uncompress(curve, point))
     return bool(key.verify(hashlib.new(curve.hash.name, signed).digest(), signature))
 
 

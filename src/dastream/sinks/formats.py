@@ -56,7 +56,7 @@ def open_format(options: Mapping[str, Sequence[str]]) -> Format:
 
 
 def _pack_lines(events: Sequence[Event], receipt: Receipt) -> bytes:
-    return jsonl.pack(line.write_all(events), receipt)
+    return jsonl.pack(line.texts(events), receipt)
 
 
 def _pack_parquet(events: Sequence[Event], receipt: Receipt, *, has_entries: bool = True) -> bytes:

@@ -7,8 +7,7 @@ object are enough to read it. Same batch, same bytes: the header has no time sta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable
 
 import msgspec
 
@@ -25,9 +24,6 @@ RECEIPT_BYTES_MAX = 16 * 1024
 LEVEL = 3 if zlib.__name__.startswith("zlib_ng") else 4
 """Of either library the level that takes half of what zlib's usual level does, or less, for a
 tenth more bytes (docs/running.md)."""
-
-LINES_AT_ONCE = 256
-"""Lines that are in memory as text: a batch of entries is there once already."""
 
 _HEADER = bytes([0x1F, 0x8B, 8, 0x04, 0, 0, 0, 0, 0, 255])
 """Magic, deflate, FEXTRA, no time, no hints, unknown system. DuckDB refuses a comment field."""
@@ -48,12 +44,12 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     dead_letters: int
 
 
-def pack(lines: Iterable[bytes], receipt: Receipt) -> bytes:
-    """Lines without their line feeds, as one gzip member with its receipt."""
+def pack(texts: Iterable[bytes], receipt: Receipt) -> bytes:
+    """Texts of whole lines as one gzip member with its receipt."""
     deflate = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
     parts = [_HEADER, _extra(msgspec.json.encode(receipt))]
     checksum = size = 0
-    for text in _texts(lines):
+    for text in texts:
         parts.append(deflate.compress(text))
         checksum = zlib.crc32(text, checksum)
         size += len(text)
@@ -65,14 +61,6 @@ def _extra(receipt: bytes) -> bytes:
     """The extra field with one subfield: each is preceded by its length."""
     subfield = _SUBFIELD + len(receipt).to_bytes(2, "little") + receipt
     return len(subfield).to_bytes(2, "little") + subfield
-
-
-def _texts(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Some lines at a time, each ended by a line feed."""
-    rest = iter(lines)
-    while some := list(islice(rest, LINES_AT_ONCE)):
-        some.append(b"")
-        yield b"\n".join(some)
 
 
 def receipt(start_of_object: bytes) -> Receipt | None:

@@ -82,7 +82,8 @@ class LakeSink:
         data = self._format.pack(batch.events, receipt)
         is_new = self._put(_EVENTS, batch, self._format, data)
         if batch.dead_letters:
-            data = jsonl.pack(map(dead_letter.write, batch.dead_letters), receipt)
+            lines = (dead_letter.write(letter) + b"\n" for letter in batch.dead_letters)
+            data = jsonl.pack(lines, receipt)
             is_new |= self._put(_DEAD_LETTERS, batch, JSON_LINES, data)
         return is_new
 

@@ -10,7 +10,7 @@ import msgspec
 
 from dastream import surrogates
 from dastream.errors import NOT_JSON
-from dastream.event import Event, members_of
+from dastream.event import Event
 
 __all__ = ["Filter", "activity", "no_service_users"]
 
@@ -54,10 +54,7 @@ class Filter:
 
 def activity(events: Sequence[Event]) -> list[Event]:
     """What a database did, without the stream's signs of life."""
-    types = [members.type for members in members_of(events)]
-    if "heartbeat" not in types:
-        return list(events)
-    return [event for event, type in zip(events, types, strict=True) if type != "heartbeat"]
+    return [event for event in events if (event.known_members or event.members).type != "heartbeat"]
 
 
 def no_service_users(events: Sequence[Event]) -> list[Event]:
@@ -67,7 +64,7 @@ def no_service_users(events: Sequence[Event]) -> list[Event]:
     (Oracle, SQL Server). Their failed logins and role changes are kept: that is how it looks
     when somebody tries to be one of them.
     """
-    users = [members.dbUserName for members in members_of(events)]
+    users = [(event.known_members or event.members).dbUserName for event in events]
     seen = {user for user in users if type(user) is str}
     suspects = [user for user in seen if user.casefold() in _SERVICE_USERS_OF_ANY_ENGINE]
     if not suspects:

@@ -70,17 +70,17 @@ def recognise(version: str, entries: Iterable[bytes]) -> Engine:
     Heartbeats name no server, and a version alone does not tell engines apart for certain.
     """
     for entry in entries:
-        name = _name(entry)
+        try:
+            server = surrogates.decode(_decode_server, entry)
+        except NOT_JSON:
+            continue
+        name = _name(server)
         if name is not None:
             return ENGINES[name]
     return ENGINES.get(_BY_VERSION.get(version, ""), _UNKNOWN)
 
 
-def _name(entry: bytes) -> str | None:
-    try:
-        server = surrogates.decode(_decode_server, entry)
-    except NOT_JSON:
-        return None
+def _name(server: _Server) -> str | None:
     name = _by_first_word(server.serverType) or _by_first_word(server.dbProtocol)
     if name == "aurora-postgresql" and server.serviceName == "PostgreSQL":
         return "postgresql"  # what `dastream emit` writes; Aurora names its edition
