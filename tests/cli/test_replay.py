@@ -246,6 +246,7 @@ def test_report_for_people_names_no_content(tmp_path, lake, capsys):
         (["{dir}", "--sink", "{dir}"], "no dead letters"),
         (["ftp://x", "--sink", "{dir}"], "neither file"),
         (["{dir}", "--sink", "ftp://x"], "no sink for ftp"),
+        (["{dir}", "--sink", "{dir}?format=parquet&raw=no"], "no sink keeps the entries"),
         (["{dir}", "--sink", "{dir}", "--resource-id", "my-cluster"], "neither cluster"),
         (["{dir}"], "--sink"),
         (["--sink", "{dir}"], "URL"),

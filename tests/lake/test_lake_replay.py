@@ -1,7 +1,9 @@
 import gzip
+import io
 import json
 from collections import Counter
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,8 +12,10 @@ from dastream.decode import Decoder
 from dastream.errors import ConfigError, KeyServiceError, ServiceError, SinkError
 from dastream.lake import bundles
 from dastream.lake import replay as replaying
+from dastream.lake.catalog import read_catalog
 from dastream.lake.replay import REFUSED_LETTERS_MAX, Replay
 from dastream.record import Extent
+from dastream.sinks.formats import JSON_LINES, PARQUET
 from dastream.sinks.lake import LakeSink
 from dastream.testing import MemorySink, MemoryStorage
 from dastream.transforms import DEFAULT, NamedTransform
@@ -330,6 +334,43 @@ def test_object_that_ends_too_early_is_delivered_once_it_is_whole(tmp_path):
     assert delivered(storage) == expected(1, 2, 3)
 
 
+def shown(storage):
+    """The SQL texts that readers of a lake find: a batch in both formats counts once."""
+    catalog = read_catalog(storage)
+    found = Counter()
+    for item in catalog.parquet:
+        data = io.BytesIO(storage.get(item.key))
+        found.update(pq.read_table(data, columns=["statement"])["statement"].to_pylist())
+    for item in catalog.lines:
+        found.update(
+            json.loads(line)["commandText"] for line in gunzip_lines(storage.get(item.key))
+        )
+    return found
+
+
+def test_letters_are_there_once_when_a_replay_changes_the_format(tmp_path):
+    place, storage = put(tmp_path, *letters(1, 2)), MemoryStorage()
+
+    replay(place, LakeSink(storage), unwrap=Keys(2))
+    replay(place, LakeSink(storage), unwrap=Keys())
+    report = replay(place, LakeSink(storage, PARQUET), unwrap=Keys())
+    last = replay(place, LakeSink(storage), unwrap=Keys())
+
+    assert shown(storage) == expected(1, 2)
+    assert (report.records, report.letters, last.held) == (2, 2, 2)
+    assert len(read_catalog(storage).parquet) == 2
+
+
+def test_pass_that_cannot_be_formed_again_in_another_format_stays_as_it_is(tmp_path):
+    place, storage = put(tmp_path, *letters(1, 2)), MemoryStorage()
+    replay(place, LakeSink(storage), unwrap=Keys())
+
+    with pytest.raises(SinkError, match="held in part"):
+        replay(place, LakeSink(storage, PARQUET), unwrap=Keys(2))
+
+    assert shown(storage) == expected(1, 2)
+
+
 def test_place_without_letters_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="no dead letters"):
         replay(tmp_path, MemorySink())
@@ -386,9 +427,10 @@ NUMBERS = range(1, 13)
     crashes=st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=5, max_size=5),
     objects=st.lists(st.lists(st.sampled_from(NUMBERS), min_size=1), min_size=1, max_size=4),
     letters_max=st.integers(1, 5),
+    formats=st.lists(st.sampled_from([JSON_LINES, PARQUET]), min_size=6, max_size=6),
 )
 def test_each_record_is_delivered_once_whatever_decodes_and_whenever_it_ends(
-    tmp_path_factory, broken_in_each, crashes, objects, letters_max
+    tmp_path_factory, broken_in_each, crashes, objects, letters_max, formats
 ):
     place, storage = tmp_path_factory.mktemp("letters"), CrashingStorage()
     for index, held in enumerate(objects):
@@ -396,18 +438,18 @@ def test_each_record_is_delivered_once_whatever_decodes_and_whenever_it_ends(
     present = {number for held in objects for number in held}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bundles, "LETTERS_MAX", letters_max)
-        for broken, (storage.crash_at, storage.is_stored) in zip(
-            broken_in_each, crashes, strict=False
+        for broken, format, (storage.crash_at, storage.is_stored) in zip(
+            broken_in_each, formats, crashes, strict=False
         ):
             try:
-                replay(place, LakeSink(storage), unwrap=Keys(*broken))
+                replay(place, LakeSink(storage, format), unwrap=Keys(*broken))
             except ServiceError:
                 continue
-            assert set(delivered(storage)) >= set(expected(*(present - broken)))
+            assert set(shown(storage)) >= set(expected(*(present - broken)))
         storage.crash_at = 0
-        replay(place, LakeSink(storage), unwrap=Keys())
+        replay(place, LakeSink(storage, formats[-1]), unwrap=Keys())
 
-    assert delivered(storage) == expected(*present)
+    assert shown(storage) == expected(*present)
 
 
 @given(st.sets(st.integers(1, 1000), min_size=1))

@@ -19,7 +19,7 @@ from dastream.decode import Decoder
 from dastream.keys import encryption_context
 from dastream.lake.replay import Replay, Report
 from dastream.settings import Settings
-from dastream.sinks import open_sink
+from dastream.sinks import open_sink, require_entries
 from dastream.transforms import open_transforms
 
 __all__ = ["command"]
@@ -72,6 +72,7 @@ def command(
         return Decoder.from_settings(msgspec.structs.replace(settings, resource_id=owner), unwrap)
 
     with closing(open_sink(sink_url)) as sink:
+        require_entries([sink])
         replay = Replay(
             decoder_of,
             open_transforms(settings.transforms),

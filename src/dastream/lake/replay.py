@@ -8,7 +8,8 @@ does not decode now either stays where it is, and is counted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -142,35 +143,53 @@ class Replay:
         return owner
 
     def _replay_bundle(self, bundle: Bundle) -> None:
-        held, number_of_pass = self._held(bundle)
+        left = dict(enumerate(bundle.records, start=1))
+        number_of_pass = 1
+        while extent := self._sink.extent(bundle.name(number_of_pass)):
+            earlier = {number: left.pop(number) for number in _listed(extent.through, left.keys())}
+            if extent.is_whole:
+                self._leave_out(earlier.values())
+            else:
+                self._complete(bundle, number_of_pass, earlier)
+            number_of_pass += 1
+        self._deliver_new(bundle, number_of_pass, left)
+
+    def _leave_out(self, held: Collection[Record]) -> None:
+        """Letters that an earlier pass delivered; copies of them may come."""
+        for record in held:
+            self._met.add(_id(record))
+        self.report.letters += len(held)
+        self.report.held += len(held)
+
+    def _complete(self, bundle: Bundle, number_of_pass: int, letters: Mapping[int, Record]) -> None:
+        """Deliver a pass again of which the sink has a part only, such as the other format."""
         this = _Pass()
-        for number, record in enumerate(bundle.records, start=1):
-            if self._is_left_out(record, is_held=number in held):
+        for number, record in letters.items():
+            self.report.letters += 1
+            self._add(number, Letter(record, bundle.owner), this)
+        if len(this.numbers) < len(letters):
+            raise SinkError(
+                "sink: a replayed batch is held in part, and not all of it decodes now",
+                hint="with other letters it would be another batch: replay in the format that is "
+                "there, or once all of it decodes again",
+            )
+        self._deliver(bundle, number_of_pass, this)
+
+    def _deliver_new(
+        self, bundle: Bundle, number_of_pass: int, letters: Mapping[int, Record]
+    ) -> None:
+        """Deliver what decodes of letters that no pass has yet."""
+        this = _Pass()
+        for number, record in letters.items():
+            self.report.letters += 1
+            if _id(record) in self._met:
+                self.report.copies += 1
                 continue
             self._add(number, Letter(record, bundle.owner), this)
             if this.event_bytes >= EVENT_BYTES_MAX:
                 self._deliver(bundle, number_of_pass, this)
                 this, number_of_pass = _Pass(), number_of_pass + 1
         self._deliver(bundle, number_of_pass, this)
-
-    def _held(self, bundle: Bundle) -> tuple[set[int], int]:
-        """The letters that earlier passes delivered, by number, and the number of the next pass."""
-        held: set[int] = set()
-        number_of_pass = 1
-        left = set(range(1, len(bundle.records) + 1))
-        while (extent := self._sink.extent(bundle.name(number_of_pass))) and extent.is_whole:
-            held |= _listed(extent.through, left - held)
-            number_of_pass += 1
-        return held, number_of_pass
-
-    def _is_left_out(self, record: Record, *, is_held: bool) -> bool:
-        self.report.letters += 1
-        is_copy = not is_held and _id(record) in self._met
-        if is_held:
-            self._met.add(_id(record))
-        self.report.held += is_held
-        self.report.copies += is_copy
-        return is_held or is_copy
 
     def _add(self, number: int, letter: Letter, this: _Pass) -> None:
         """Decode a letter into a pass, or count it as undeliverable."""
@@ -225,7 +244,7 @@ class Replay:
         self._on_damage(source.item.key, reason)
 
 
-def _listed(through: str, left: set[int]) -> set[int]:
+def _listed(through: str, left: AbstractSet[int]) -> Sequence[int]:
     """The letters of a pass, of those that were left. Raises SinkError if it is no such pass."""
     try:
         listed = numbers(through)
@@ -233,7 +252,7 @@ def _listed(through: str, left: set[int]) -> set[int]:
         listed = set()
     if not listed or listed - left:
         raise SinkError("sink: a replayed batch is not as dastream writes it")
-    return listed
+    return sorted(listed)
 
 
 def _id(record: Record) -> bytes:
