@@ -166,7 +166,7 @@ def test_expired_iterator_at_the_tip_does_not_move_the_start():
 
 
 @pytest.mark.parametrize(
-    "code", ["AccessDeniedException", "InternalFailure", "KMSDisabledException"]
+    "code", ["AccessDeniedException", "InvalidArgumentException", "KMSDisabledException"]
 )
 def test_refused_read_is_a_source_error_by_its_code(code):
     with pytest.raises(SourceError, match=rf"kinesis: cannot read s \({code}\)") as caught:
@@ -239,7 +239,7 @@ def test_start_says_where_a_shard_without_progress_begins(aws, start, found):
     )
     opened = open_source(f"kinesis://s?start={start}", once=True)
     opened.close()
-    opened._client = kinesis
+    opened._client = opened._reading = kinesis
     kinesis.now = NOON + timedelta(seconds=1, milliseconds=500)
     described = opened.describe()
 
@@ -358,6 +358,8 @@ def test_region_of_the_url_is_that_of_the_client(aws):
     opened = open_source("kinesis://s?region=eu-central-1")
 
     assert opened._client.meta.region_name == "eu-central-1"
+    assert opened._reading.meta.region_name == "eu-central-1"
+    assert opened._reading.meta.config.retries["total_max_attempts"] == 1
     opened.close()
 
 

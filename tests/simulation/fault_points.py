@@ -9,6 +9,10 @@ from dastream.errors import KeyServiceError, ServiceError
 PAUSE_SECONDS = (70, 400, 4000, 100_000)
 """For how long a machine may stand still: batches age, then iterators expire, then shards."""
 
+LATE = ("put", "late")
+LATE_SECONDS_MAX = 1.5
+"""How late a put is carried out, and under which name that is counted."""
+
 CALLS_MAX = 20_000
 """Calls of one run; whoever needs more goes on forever."""
 
@@ -75,15 +79,20 @@ class Outside:
 
     def leave_under_way(self, operation):
         """The process has ended; what it asked for may be done later, or never."""
+
+        def carry_out():
+            self.counts[LATE] += 1
+            operation()
+
         if self._chance.random() < self._chances.late:
-            self._clock.at(self._clock.seconds + self._chance.uniform(0.0, 1.5), operation)
+            wait_seconds = self._chance.uniform(0.0, LATE_SECONDS_MAX)
+            self._clock.at(self._clock.seconds + wait_seconds, carry_out)
 
     def _duration_seconds(self):
         if self._chance.random() >= self._chances.pause:
             return self._chance.uniform(0.0, 0.05)
-        seconds = self._chance.choice(PAUSE_SECONDS)
-        self.errors += seconds == max(PAUSE_SECONDS)  # a shard that is gone ends the run
-        return seconds
+        self.errors += 1  # the shard that was read may have expired: that ends a run
+        return self._chance.choice(PAUSE_SECONDS)
 
     def _strike(self, point, moment, error):
         if self._is_dead:

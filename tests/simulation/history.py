@@ -7,7 +7,7 @@ the storage, the checkpoint store, KMS and the clock are not.
 import random
 
 from consumers import consumer
-from fault_points import Chances, CrashError, Outside
+from fault_points import LATE, LATE_SECONDS_MAX, Chances, CrashError, Outside
 from outsides import FEED, FencedCheckpoints, Lake
 from simulated_kinesis import SimulatedKinesis
 from turns import Turns
@@ -67,7 +67,7 @@ class History:
             self.clock.advance(self._chance.choice(self._pauses))
             if self._accident and self._chance.random() < 0.3:
                 self._accident()
-        self.clock.advance(self._end)
+        self.clock.advance(max(self._end, LATE_SECONDS_MAX))
         self._run(Chances(), is_last=True)
         for lake in self.lakes:
             self.ledger.assert_everything(lake.found)
@@ -131,17 +131,23 @@ class History:
         outside.stop = pipeline.stop
         if not is_last:
             self.clock.at(self.clock.seconds + self._chance.uniform(0, 120), pipeline.stop)
-        is_alone = is_last or self._at_once == 1
-        self._counts["runs", _end(pipeline, lambda: outside.errors or not is_alone)] += 1
+        late = self._counts[LATE]
+
+        def has_cause():
+            is_alone = is_last or self._at_once == 1
+            return outside.errors or self._counts[LATE] > late or not is_alone
+
+        self._counts["runs", _end(pipeline, has_cause)] += 1
 
 
-def _end(pipeline, may_fail):
+def _end(pipeline, has_cause):
+    """How a run ends. If it fails, there has to be a cause."""
     try:
         pipeline.run()
     except CrashError:
         return "crashed"
     except ServiceError as error:
-        if not may_fail():
+        if not has_cause():
             raise AssertionError("failed without a fault") from error
         return "failed"
     return "ended"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -95,9 +96,17 @@ class SqliteCheckpoints:
 
 def _unusable(error: Exception) -> ConfigError:
     hint = "give --state another file; this one is damaged, not dastream's or not yours"
-    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+    if _code(error) == sqlite3.SQLITE_BUSY:
         hint = "another program has it open and locked, such as a backup: end that"
+    if getattr(error, "errno", None) == errno.ENOSPC or _code(error) == sqlite3.SQLITE_FULL:
+        hint = "the disk is full: make room"
     return ConfigError(f"state: cannot open the file ({error})", hint=hint)
+
+
+def _code(error: Exception) -> int | None:
+    """SQLite's own number of an error, without what extends it."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
 
 
 def _open_database(path: Path) -> sqlite3.Connection:

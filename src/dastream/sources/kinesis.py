@@ -39,9 +39,15 @@ def open(url: str, *, once: bool = False, limits: BatchLimits | None = None) -> 
             "source: the URL is not kinesis://NAME",
             hint="write kinesis://aws-rds-das-cluster-…, with ?region= or ?start= if need be",
         )
-    client = open_client("kinesis", region=options.get("region"), role_arn=options.get("role_arn"))
-    start_ms = _start_ms(options.get("start", "trim_horizon"))
-    return KinesisSource(client, parts.netloc, start_ms=start_ms, once=once, limits=limits)
+    region, role_arn = options.get("region"), options.get("role_arn")
+    return KinesisSource(
+        open_client("kinesis", region=region, role_arn=role_arn),
+        parts.netloc,
+        reading=open_client("kinesis", region=region, role_arn=role_arn, attempts_max=1),
+        start_ms=_start_ms(options.get("start", "trim_horizon")),
+        once=once,
+        limits=limits,
+    )
 
 
 def _start_ms(text: str) -> int | None:
@@ -63,6 +69,8 @@ class KinesisSource:
     """Reads every shard in turn from one thread.
 
     `start_ms` is the time from which on records are asked for: 0 for all, None for from now on.
+    `client` is boto3's. `reading` is one that does not try again by itself, for GetRecords: a
+    shard whose read fails waits, and the others are read meanwhile.
     `once` ends at the tip of all shards, and at the end of those that are closed. `poll_seconds`
     lie between two reads of a shard: at 0.25 s there are four of the five a second that a shard
     allows, and one is left for Firehose. `clock` tells seconds that never go back, and `sleep`
@@ -74,6 +82,7 @@ class KinesisSource:
         client: Any,
         stream: str,
         *,
+        reading: Any = None,
         start_ms: int | None = 0,
         once: bool = False,
         limits: BatchLimits | None = None,
@@ -83,6 +92,7 @@ class KinesisSource:
     ) -> None:
         self.stream = stream
         self._client = client
+        self._reading = reading or client
         self._start_ms = start_ms
         self._once = once
         self._limits = limits or BatchLimits()
@@ -174,6 +184,7 @@ class KinesisSource:
 
     def close(self) -> None:
         self._client.close()
+        self._reading.close()
 
     def _read_due(self) -> None:
         """Read the shards whose time has come, or wait for the first of them, but not long."""
@@ -202,6 +213,7 @@ class KinesisSource:
     def _open_reader(self, shard: ListedShard, after: str | None, start_ms: int) -> ShardReader:
         return ShardReader(
             self._client,
+            self._reading,
             self.stream,
             shard,
             Batcher(self.stream, shard.id, after or shard.first, self._limits, self._clock),

@@ -36,13 +36,23 @@ _PASSING = frozenset(
         "ConnectTimeoutError",
         "ConnectionClosedError",
         "EndpointConnectionError",
+        "InternalFailure",
+        "InternalFailureException",
         "KMSThrottlingException",
         "LimitExceededException",
         "ProvisionedThroughputExceededException",
         "ReadTimeoutError",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "ThrottlingException",
+        "500",
+        "502",
+        "503",
+        "504",
     }
 )
-"""Throttling, and outages that may end by themselves."""
+"""Throttling, and outages that may end by themselves (Kinesis API reference, Common Errors). A
+number is the status of an answer that names no error."""
 
 
 class ShardReader:
@@ -61,6 +71,7 @@ class ShardReader:
     def __init__(
         self,
         client: Any,
+        reading: Any,
         stream: str,
         shard: ListedShard,
         batcher: Batcher,
@@ -77,6 +88,7 @@ class ShardReader:
         self.gap_at_end: Gap | None = None
         self.due = clock()
         self._client = client
+        self._reading = reading
         self._stream = stream
         self._shard = shard
         self._after = after
@@ -117,7 +129,7 @@ class ShardReader:
         """The next page, None where the service asks for patience or for a new iterator."""
         try:
             page: Mapping[str, Any] = call(
-                self._client.get_records, ShardIterator=self._iterator, Limit=10_000
+                self._reading.get_records, ShardIterator=self._iterator, Limit=10_000
             )
         except CallError as error:
             if error.code == "ExpiredIteratorException":
