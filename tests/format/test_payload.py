@@ -1,8 +1,10 @@
 import gzip
 import json
+import random
 import tracemalloc
 import zlib
 
+import msgspec
 import pytest
 
 from dastream.errors import PayloadError
@@ -14,6 +16,8 @@ from support import CLUSTER, HEARTBEAT, INSTANCE, compact, entry, payload
 pytestmark = pytest.mark.usefixtures("with_and_without_accelerators")
 
 MIB = 1024 * 1024
+
+SMALL, LARGE = b"text", random.Random(0).randbytes(9_000) * 2
 
 
 def bomb(size):
@@ -42,9 +46,22 @@ def test_one_gib_of_zeros_fails_without_taking_the_memory():
     assert "DASTREAM_PAYLOAD_BYTES_MAX" in caught.value.hint
 
 
+def test_small_record_that_is_a_bomb_does_not_take_more_than_it_may():
+    data = gzip.compress(bytes(30 * MIB))
+    assert len(data) < 32 * 1024
+
+    tracemalloc.start()
+    try:
+        assert len(gunzip(data)) == 30 * MIB
+        assert tracemalloc.get_traced_memory()[1] < 100 * MIB
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("said", [0, 1, 2**31 - 1, 2**32 - 1])
-def test_trailer_that_lies_about_the_size_is_refused_and_never_believed(said):
-    data = gzip.compress(bytes(1000))
+@pytest.mark.parametrize("text", [bytes(1000), LARGE])
+def test_trailer_that_lies_about_the_size_is_refused_and_never_believed(text, said):
+    data = gzip.compress(text)
 
     tracemalloc.start()
     try:
@@ -60,6 +77,17 @@ def test_payload_up_to_the_bound_comes_back(size):
     assert gunzip(gzip.compress(bytes(size)), Limits(payload_bytes_max=100)) == bytes(size)
 
 
+@pytest.mark.parametrize("size", [1, 4_000, 5_000, 31_000, 33_000, 100_000])
+def test_payload_of_any_size_comes_back(size):
+    """Some are decompressed at once, others in pieces."""
+    text = random.Random(size).randbytes(size)
+
+    assert gunzip(gzip.compress(text)) == text
+    assert gunzip(gzip.compress(text), Limits(payload_bytes_max=size)) == text
+    with pytest.raises(PayloadError, match="more than"):
+        gunzip(gzip.compress(text), Limits(payload_bytes_max=size - 1))
+
+
 def test_payload_of_many_pieces_comes_back():
     text = bytes(range(256)) * (40 * MIB // 256)
 
@@ -72,18 +100,23 @@ def test_payload_beyond_the_bound_is_refused_and_not_cut(size):
         gunzip(gzip.compress(bytes(size)), Limits(payload_bytes_max=100))
 
 
-def test_every_truncation_is_refused():
-    data = gzip.compress(payload([entry()]))
+@pytest.mark.parametrize("text", [payload([entry()]), LARGE])
+def test_truncations_are_refused(text):
+    data = gzip.compress(text)
 
-    for length in range(len(data)):
+    for length in range(0, len(data), 1 + len(data) // 1000):
         with pytest.raises(PayloadError):
             gunzip(data[:length])
 
 
 @pytest.mark.parametrize("garbage", [b"\0", b"text", gzip.compress(b"another member")])
-def test_bytes_after_the_gzip_data_are_refused(garbage):
-    with pytest.raises(PayloadError, match="after the end"):
-        gunzip(gzip.compress(b"text") + garbage)
+@pytest.mark.parametrize("text", [SMALL, LARGE])
+def test_bytes_after_the_gzip_data_are_refused(text, garbage):
+    data = gzip.compress(text)
+
+    for more in (garbage, data[-8:], data):
+        with pytest.raises(PayloadError, match="after the end"):
+            gunzip(data + more)
 
 
 @pytest.mark.parametrize("data", [b"{}", zlib.compress(b"text"), bytes(100)])
@@ -92,8 +125,9 @@ def test_bytes_that_are_not_gzip_are_refused(data):
         gunzip(data)
 
 
-def test_wrong_check_sum_is_refused():
-    data = bytearray(gzip.compress(b"text"))
+@pytest.mark.parametrize("text", [SMALL, LARGE])
+def test_wrong_check_sum_is_refused(text):
+    data = bytearray(gzip.compress(text))
     data[-8] ^= 1
 
     with pytest.raises(PayloadError, match="damaged"):
@@ -186,6 +220,38 @@ def test_members_are_read_together_only_where_all_entries_are_plain(odd):
 
     assert [m.dbUserName for m in parse(listed(good, good)).plain_members] == ["davide"] * 2
     assert parse(listed(good, odd)).plain_members is None
+
+
+HEAD = b'{"type":"DatabaseActivityMonitoringRecord","databaseActivityEventList":'
+TRICKY = [
+    HEAD + b"""[{"a":"}"}]}""",
+    HEAD + b"""[{"a":"},{"},{"b":"{"}]}""",
+    HEAD + b"""[{"a":"},{"},{"b":"}]}"}]}""",
+    HEAD + b"""[{"a":{"b":1}},{"c":[{"d":1},{"e":1}]}]}""",
+    HEAD + b"""[{"a":1}, {"b":1}]}""",
+    HEAD + b"""[{"a":1} ,{"b":1}]}""",
+    HEAD + b"""[ {"a":1}]}""",
+    HEAD + b"""[{"a":1}] }""",
+    HEAD + b"""[{"a":1}],"clusterId":"x"}""",
+    HEAD + b"""[{"a":1}],"clusterId":"}]}"}""",
+    HEAD + b"""[{"a":1}],"databaseActivityEventList":[{"b":1}]}""",
+    HEAD[:-2] + b"""" :[{"a":1}]}""",
+    HEAD.replace(b'"d', b'"clusterId":"12345{","d') + b"""[{"a":1}]}""",
+    HEAD.replace(b'"da', b'"\\u0064a') + b"""[{"databaseActivityEventList":[{"b":1}]}]}""",
+    HEAD.replace(b'"da', b'"\\u0064a') + b"""[{"databaseActivityEventList":["{"],"c":1}]}""",
+    HEAD.replace(b'"da', b'"\\u0064a') + b"""[{"databaseActivityEventList":[]},{"c":1}]}""",
+    b"""{"clusterId":"12345678901{","""
+    + HEAD[1:].replace(b'"da', b'"\\u0064a')
+    + b"""[{"a":1}]}""",
+]
+
+
+@pytest.mark.parametrize("text", TRICKY)
+def test_entries_are_found_whatever_is_in_them_or_around_them(text):
+    raw = msgspec.json.decode(text, type=dict[str, msgspec.Raw])["databaseActivityEventList"]
+    entries = [bytes(one) for one in msgspec.json.decode(raw, type=list[msgspec.Raw])]
+
+    assert parse(text).entries == entries
 
 
 @pytest.mark.parametrize("name", [*Head.__struct_fields__, "entry", "e\\u006egine"])

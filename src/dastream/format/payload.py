@@ -31,8 +31,14 @@ _PIECE_BYTES_MAX = 16 * 1024 * 1024
 _RATIO_MAX = 1032
 """Deflate makes 258 bytes of 2 bits at best (RFC 1951, section 3.2.5)."""
 
+_RATIO_USUAL = 16
+"""Entries come to 7 in tests; see docs/performance.md."""
+
 _AT_ONCE_BYTES_MIN = 4 * 1024
+"""Compressed; what is smaller is as fast in any way."""
+
 _AT_ONCE_BYTES_MAX = 32 * 1024 * 1024
+"""Decompressed, for which zlib takes twice the memory."""
 
 _LIST_BEGINS = b'"databaseActivityEventList":['
 _LIST_ENDS = b"]}"
@@ -86,26 +92,35 @@ def gunzip(data: bytes, limits: Limits = Limits()) -> bytes:  # noqa: B008 - imm
 
     What the gzip trailer says about the size is checked, and never believed.
     """
-    inflate = primitives.decompressobj(_GZIP)
     bytes_max = limits.payload_bytes_max
+    if _AT_ONCE_BYTES_MIN < len(data) <= min(bytes_max, _AT_ONCE_BYTES_MAX) // _RATIO_MAX:
+        text = _at_once(data)
+        if text is not None:
+            return text
+    inflate = primitives.decompressobj(_GZIP)
     try:
-        if _AT_ONCE_BYTES_MIN < len(data) <= min(bytes_max, _AT_ONCE_BYTES_MAX) // _RATIO_MAX:
-            text = _at_once(inflate, data)
-        else:
-            text = b"".join(_pieces(inflate, data, bytes_max))
+        pieces = _pieces(inflate, data, bytes_max)
     except primitives.inflate_error:
         raise PayloadError("payload: not gzip, or damaged") from None
     if not inflate.eof:
         raise PayloadError("payload: the gzip data ends too early")
     if inflate.unused_data:
         raise PayloadError("payload: bytes after the end of the gzip data")
-    return text
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def _at_once(inflate: Inflater, data: bytes) -> bytes:
-    """The text where it cannot be too long, a fifth faster: `flush` takes a size to begin with."""
-    size = int.from_bytes(data[-4:], "little")  # by the trailer; memory grows if it is not true
-    return inflate.decompress(data, 1) + inflate.flush(min(size, _AT_ONCE_BYTES_MAX) or 1)
+def _at_once(data: bytes) -> bytes | None:
+    """The text where it cannot be too long, in one block; None if something is wrong with it.
+
+    `flush` takes a size to begin with, which the trailer tells; without, blocks begin at 32 KiB.
+    """
+    inflate = primitives.decompressobj(_GZIP)
+    size = min(int.from_bytes(data[-4:], "little"), _RATIO_USUAL * len(data))
+    try:
+        text = inflate.decompress(data, 1) + inflate.flush(size or 1)
+    except primitives.inflate_error:
+        return None
+    return text if inflate.eof and not inflate.unused_data else None
 
 
 def _pieces(inflate: Inflater, data: bytes, bytes_max: int) -> list[bytes]:
