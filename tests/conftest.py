@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from accelerators import accelerated
+from dastream import clients
 from dastream.format.primitives import ACCELERATORS
 from tables import make_table
 
@@ -35,6 +36,7 @@ def clean_environment(monkeypatch, tmp_path):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    clients.session.cache_clear()  # it has the credentials that it found
 
 
 @pytest.fixture(scope="module")
