@@ -4,7 +4,7 @@ import botocore.session
 import pytest
 from botocore.credentials import RefreshableCredentials
 
-from dastream.clients import CallError, call, open_client
+from dastream.clients import CallError, call, open_client, session
 from dastream.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
@@ -38,6 +38,7 @@ def test_unusable_environment_is_a_config_error(monkeypatch, variable, value):
     if variable != "AWS_REGION":
         monkeypatch.setenv("AWS_REGION", "eu-west-1")
     monkeypatch.setenv(variable, value)
+    session.cache_clear()  # as in a process of its own
 
     with pytest.raises(ConfigError, match="no client for kms") as caught:
         open_client("kms")

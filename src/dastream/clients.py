@@ -74,8 +74,6 @@ def open_client(
     try:
         from botocore.config import Config  # noqa: PLC0415 - an extra, and slow to load
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415
-
-        clients = session(role_arn)
     except ModuleNotFoundError:
         raise ConfigError(
             "aws: boto3 is not installed", hint="pip install 'dastream[aws]'"
@@ -89,7 +87,7 @@ def open_client(
     try:
         # Every other SDK reads AWS_REGION; boto3 by itself reads AWS_DEFAULT_REGION only.
         region = region or os.environ.get("AWS_REGION")
-        return clients.client(service, region_name=region, config=config)
+        return session(role_arn).client(service, region_name=region, config=config)
     except (BotoCoreError, ValueError) as error:
         reason = type(error).__name__
         hint = "check AWS_PROFILE, AWS_ENDPOINT_URL and the files in ~/.aws"
