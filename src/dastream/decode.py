@@ -87,7 +87,7 @@ def _events(message_id: str, inner: Payload, origin: Origin) -> list[Event]:
     ids = [f"{message_id}-{index}" for index in range(len(inner.entries))]
     if inner.plain_members is None:
         return [Event(id, entry, origin) for id, entry in zip(ids, inner.entries, strict=True)]
-    return list(map(Event, ids, inner.entries, repeat(origin), repeat(True), inner.plain_members))
+    return list(map(Event, ids, inner.entries, repeat(origin), inner.plain_members))
 
 
 def _more(outer: Envelope, inner: Payload) -> bytes:

@@ -158,27 +158,28 @@ class Event(msgspec.Struct, eq=False, gc=False):
 
     `id` is a pure function of the record's bytes: the message id of the authenticated header in
     hex, a dash, and the entry's index in `databaseActivityEventList` before any filter. `entry`
-    is the JSON value exactly as the engine wrote it. `is_plain` is true where it is known that a
-    delivered line may take the entry over as it is, see `dastream.line`; `known_members` are its
-    `members` if they have been read.
+    is the JSON value exactly as the engine wrote it. `plain` are its `members` where it is known
+    that a delivered line may take the entry over as it is (see `dastream.line`), else None.
     """
 
     id: str
     entry: bytes
     origin: Origin
-    is_plain: bool = False
-    known_members: Members | None = None
+    plain: Members | None = None
+    _members: Members | None = None
     _columns: Columns | None = None
 
     @property
     def members(self) -> Members:
         """The members that built-in transforms read; all None if the entry is no JSON object."""
-        if self.known_members is None:
+        if self.plain is not None:
+            return self.plain
+        if self._members is None:
             try:
-                self.known_members = surrogates.decode(_decode_members, self.entry)
+                self._members = surrogates.decode(_decode_members, self.entry)
             except NOT_JSON:
-                self.known_members = _NO_MEMBERS
-        return self.known_members
+                self._members = _NO_MEMBERS
+        return self._members
 
     @property
     def columns(self) -> Columns:

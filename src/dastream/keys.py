@@ -18,6 +18,7 @@ from typing import Any
 
 from dastream.clients import CallError, call
 from dastream.errors import ConfigError, DastreamError, DecryptError, KeyServiceError
+from dastream.format.message import DataKey
 from dastream.settings import Settings
 
 __all__ = [
@@ -150,7 +151,7 @@ class _Slot:
 
     until: float
     done: threading.Event = field(default_factory=threading.Event)
-    data_key: bytes | None = None
+    data_key: DataKey | None = None
     error: DastreamError | None = None
 
 
@@ -160,6 +161,7 @@ class CachingUnwrap:
     At most `keys_max` outcomes are kept, the least recently used go first. A data key is kept
     for `age_seconds_max`; a refused one (DecryptError) for `refusal_age_seconds_max`, so that a
     poison key costs one call. A KeyServiceError is not kept. `hits` and `misses` count calls.
+    What it gives is a `DataKey`, whose cipher goes with it.
     """
 
     def __init__(
@@ -211,7 +213,7 @@ class CachingUnwrap:
         self, name: tuple[object, ...], slot: _Slot, key: bytes, context: Mapping[str, str]
     ) -> None:
         try:
-            slot.data_key = self._unwrap(key, context)
+            slot.data_key = DataKey(self._unwrap(key, context))
         except DecryptError as error:
             slot.error = error
             slot.until = self._clock() + self._refusal_age_seconds_max

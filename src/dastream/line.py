@@ -120,7 +120,7 @@ def text(events: Iterable[Event]) -> bytes:
             origin = event.origin
             head = _head(origin)
             head_and_comma = head + b","
-        if event.is_plain:
+        if event.plain is not None:
             parts += _NEXT, _encode(event.id), head_and_comma, event.entry[1:]
         else:
             parts += _NEXT, _encode(event.id), head, _members(event.entry)

@@ -22,6 +22,7 @@ from dastream.aws.metrics import Log, Meter, Metrics, metric_lines, print_line
 from dastream.clients import open_client
 from dastream.decode import Decoder
 from dastream.errors import EnvelopeError, RecordError
+from dastream.event import Event
 from dastream.format.primitives import primitives
 from dastream.keys import CachingUnwrap, open_unwrap, owner_of
 from dastream.record import Position, Record, utc_day
@@ -132,6 +133,7 @@ class _Invocation:
         self._transforms = transforms
         self._metrics = metrics
         self._log = log
+        self._places: dict[str, Answer] = {}
         self._room_bytes = REPLY_BYTES_MAX - sum(
             _ANSWER_BYTES + len(item["recordId"]) for item in event["records"]
         )
@@ -145,24 +147,33 @@ class _Invocation:
             events = apply(self._transforms, self._decode(record), dropped)
         except RecordError as error:
             return self._fail(item, type(error).__name__, str(error))
-        data = primitives.b64encode(line.text(events))
-        needed = len(data) + _METADATA_BYTES if events else 0
-        if needed > self._room_bytes:
+        answer = self._answer(item["recordId"], record, events)
+        if answer is None:
             return self._fail(item, "oversize", "the reply has no room for it")
-        self._room_bytes -= needed
         self._metrics.events += len(events)
         for name, count in dropped.items():
             self._metrics.dropped[name] += count
-        if not events:
-            return {"recordId": item["recordId"], "result": "Dropped"}
-        return {"recordId": item["recordId"], "result": "Ok", "data": data} | self._place(record)
+        return answer
 
-    def _place(self, record: Record) -> Answer:
-        """Where Firehose is to put it, if it partitions by keys (dynamic partitioning)."""
+    def _answer(self, id: str, record: Record, events: Sequence[Event]) -> Answer | None:
+        """What becomes of the record; None if the reply has no room for that."""
+        if not events:
+            return {"recordId": id, "result": "Dropped"}
+        data = primitives.b64encode(line.text(events))
+        self._room_bytes -= len(data) + _METADATA_BYTES
+        if self._room_bytes < 0:
+            self._room_bytes += len(data) + _METADATA_BYTES
+            return None
         if record.arrival_ms is None:
-            return {}
-        keys = {"cluster": self._owner, "day": utc_day(record.arrival_ms)}
-        return {"metadata": {"partitionKeys": keys}}
+            return {"recordId": id, "result": "Ok", "data": data}
+        place = self._place(utc_day(record.arrival_ms))
+        return {"recordId": id, "result": "Ok", "data": data, "metadata": place}
+
+    def _place(self, day: str) -> Answer:
+        """Where Firehose is to put it, if it partitions by keys (dynamic partitioning)."""
+        if day not in self._places:
+            self._places[day] = {"partitionKeys": {"cluster": self._owner, "day": day}}
+        return self._places[day]
 
     def _record(self, item: Mapping[str, Any]) -> Record:
         try:

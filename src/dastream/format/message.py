@@ -11,11 +11,11 @@ Nothing of the plaintext leaves here before all tags, and the signature where th
 from __future__ import annotations
 
 import hmac
+from functools import cached_property
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from dastream.errors import DecryptError
 from dastream.format import body
@@ -25,7 +25,7 @@ from dastream.format.limits import Limits
 from dastream.format.primitives import Curve, primitives
 from dastream.format.suites import IV_BYTES, TAG_BYTES
 
-__all__ = ["Message", "decrypt", "open_message"]
+__all__ = ["DataKey", "Message", "decrypt", "open_message"]
 
 DATA_KEY_BYTES = 32
 _COMMITMENT_BYTES = 32
@@ -34,6 +34,14 @@ _INFO_AFTER_NAME = (8 * TAG_BYTES).to_bytes(4) + IV_BYTES.to_bytes(4)
 """What follows the key's name in the info of an encrypted data key, before the IV."""
 
 _PUBLIC_KEY = b"aws-crypto-public-key"
+
+
+class DataKey(bytes):
+    """A data key that keeps its cipher beside it, for the many messages that it opens."""
+
+    @cached_property
+    def cipher(self) -> AESGCM:
+        return AESGCM(self)
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -82,8 +90,8 @@ def _unwrap(header: Header, data_key: bytes, namespace: bytes, name: bytes) -> b
     """The message key. Source: raw AES keyring."""
     if len(data_key) != DATA_KEY_BYTES:
         raise DecryptError(f"data key: {len(data_key)} bytes instead of {DATA_KEY_BYTES}")
+    cipher = data_key.cipher if isinstance(data_key, DataKey) else AESGCM(data_key)
     expected = name + _INFO_AFTER_NAME
-    wrapping = AESGCM(data_key)
     is_named = False
     for provider, info, ciphertext in header.encrypted_keys:
         if provider != namespace or info[:-IV_BYTES] != expected:
@@ -92,7 +100,7 @@ def _unwrap(header: Header, data_key: bytes, namespace: bytes, name: bytes) -> b
         if len(ciphertext) != header.suite.key_bytes + TAG_BYTES:
             continue
         try:
-            return wrapping.decrypt(info[-IV_BYTES:], ciphertext, header.wrapping_aad)
+            return cipher.decrypt(info[-IV_BYTES:], ciphertext, header.wrapping_aad)
         except InvalidTag:
             continue
     if not is_named:
@@ -105,17 +113,16 @@ def _unwrap(header: Header, data_key: bytes, namespace: bytes, name: bytes) -> b
 
 def _content_key(header: Header, message_key: bytes) -> bytes:
     suite, message_id = header.suite, header.message_id
-    if suite.hash is None:
+    if suite.hkdf is None:
         return message_key
-    suite_id = suite.id.to_bytes(2)
+    derive = suite.hkdf.derive
     if not suite.committed:
-        info = suite_id + message_id
-        return HKDF(suite.hash, suite.key_bytes, None, info).derive(message_key)
-    commitment = HKDF(suite.hash, _COMMITMENT_BYTES, message_id, b"COMMITKEY").derive(message_key)
+        return derive(message_key, suite.id.to_bytes(2) + message_id, suite.key_bytes)
+    commitment = derive(message_key, b"COMMITKEY", _COMMITMENT_BYTES, salt=message_id)
     if not hmac.compare_digest(commitment, header.commitment):
         raise DecryptError("message key: the header commits to another key")
-    info = suite_id + b"DERIVEKEY"
-    return HKDF(suite.hash, suite.key_bytes, message_id, info).derive(message_key)
+    info = suite.id.to_bytes(2) + b"DERIVEKEY"
+    return derive(message_key, info, suite.key_bytes, salt=message_id)
 
 
 def _check_header(header: Header, cipher: AESGCM) -> None:

@@ -200,11 +200,12 @@ def _cut(payload: bytes, count: int) -> list[bytes] | None:
     """
     at = payload.find(_LIST_BEGINS)
     end = at + len(_LIST_BEGINS) - 1
-    entries = []
+    entries: list[bytes] = []
+    find, add = payload.find, entries.append
     for _ in range(count):
         start = end + 1  # beyond the comma
-        end = payload.find(b"}", start) + 1
-        entries.append(payload[start:end])
+        end = find(b"}", start) + 1
+        add(payload[start:end])
     is_whole = at > 0 and end == len(payload) - len(_LIST_ENDS)
     return entries if is_whole and _are_compact(entries) else None
 

@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import zlib
 from collections.abc import Callable, Collection
-from functools import partial
+from functools import cache, partial
 from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -55,8 +55,8 @@ class Curve:
         self.point_bytes = 1 + (curve.key_size + 7) // 8
         """Length of a compressed point."""
         self.curve = curve
-        self.hash = hash
         self.algorithm = ec.ECDSA(hash)
+        self.digest = getattr(hashlib, hash.name)
         self.prime = prime
         self.b = b
         self.spki = bytes.fromhex(spki)
@@ -168,10 +168,15 @@ def _verify_by_awscrt(
     signed: bytes,
 ) -> bool:
     """Like `_verify`; the library takes no compressed points."""
+    key = _awscrt_ec().new_key_from_der_data(curve.spki + uncompress(curve, point))
+    return bool(key.verify(curve.digest(signed).digest(), signature))
+
+
+@cache
+def _awscrt_ec() -> Any:
     from awscrt.crypto import EC  # noqa: PLC0415 - slow to load, and most messages are unsigned
 
-    key = EC.new_key_from_der_data(curve.spki + uncompress(curve, point))
-    return bool(key.verify(hashlib.new(curve.hash.name, signed).digest(), signature))
+    return EC
 
 
 primitives = Primitives()

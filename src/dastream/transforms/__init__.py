@@ -88,13 +88,13 @@ def apply(
     the transform's name if one raises, or returns anything else; nothing is counted then.
     """
     left = list(events)
-    counts = []
+    counts: dict[str, int] = {}
     for name, transform in transforms:
-        kept = _passed(name, transform, left)
-        if len(kept) != len(left):
-            counts.append((name, len(left) - len(kept)))
-        left = kept
-    for name, count in counts:
+        before = len(left)
+        left = _passed(name, transform, left)
+        if len(left) != before:
+            counts[name] = counts.get(name, 0) + before - len(left)
+    for name, count in counts.items():
         dropped[name] = dropped.get(name, 0) + count
     return left
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -15,7 +16,11 @@ from dastream.event import Event
 __all__ = ["Filter", "activity", "no_service_users"]
 
 _SERVICE_USERS = frozenset({"rdsadmin", "rdsproxyadmin"})
-_SERVICE_USERS_ANY_CASE = frozenset({"rdsadmin", "rdssec"})
+_SERVICE_USERS_ANY_CASE = frozenset(
+    "".join(letters)
+    for name in ("rdsadmin", "rdssec")
+    for letters in product(*zip(name, name.upper(), strict=True))
+)
 _SERVICE_USERS_OF_ANY_ENGINE = _SERVICE_USERS | _SERVICE_USERS_ANY_CASE
 _ENGINES_ANY_CASE = frozenset({"oracle", "sqlserver"})
 
@@ -54,7 +59,7 @@ class Filter:
 
 def activity(events: Sequence[Event]) -> list[Event]:
     """What a database did, without the stream's signs of life."""
-    return [event for event in events if (event.known_members or event.members).type != "heartbeat"]
+    return [event for event in events if (event.plain or event.members).type != "heartbeat"]
 
 
 def no_service_users(events: Sequence[Event]) -> list[Event]:
@@ -64,31 +69,35 @@ def no_service_users(events: Sequence[Event]) -> list[Event]:
     (Oracle, SQL Server). Their failed logins and role changes are kept: that is how it looks
     when somebody tries to be one of them.
     """
-    users = [(event.known_members or event.members).dbUserName for event in events]
-    seen = {user for user in users if type(user) is str}
-    suspects = [user for user in seen if user.casefold() in _SERVICE_USERS_OF_ANY_ENGINE]
-    if not suspects:
-        return list(events)
-    return [
-        event
-        for event, user in zip(events, users, strict=True)
-        if user not in suspects or not _is_noise(event, user)
-    ]
+    try:
+        return [
+            event
+            for event in events
+            if (user := (event.plain or event.members).dbUserName)
+            not in _SERVICE_USERS_OF_ANY_ENGINE
+            or not _is_noise(event, user)
+        ]
+    except TypeError:  # a list or an object, which is nobody's name
+        return [event for event in events if not _is_noise(event, event.members.dbUserName)]
 
 
-def _is_noise(event: Event, user: str) -> bool:
-    if not _is_service_user(user, event.origin.engine.name):
-        return False
-    details = _details(event)
-    return not _is_role_change(event, details) and not _is_failed_login(details)
+def _is_noise(event: Event, user: object) -> bool:
+    return (
+        isinstance(user, str)
+        and user in _service_users(event.origin.engine.name)
+        and not _is_worth_seeing(event)
+    )
 
 
-def _is_service_user(user: str, engine: str) -> bool:
+def _service_users(engine: str) -> Collection[str]:
     if engine == "postgresql":
-        return False  # on a server of one's own nobody keeps others from taking such a name
-    if engine in _ENGINES_ANY_CASE:
-        return user.casefold() in _SERVICE_USERS_ANY_CASE
-    return user in _SERVICE_USERS
+        return ()  # on a server of one's own nobody keeps others from taking such a name
+    return _SERVICE_USERS_ANY_CASE if engine in _ENGINES_ANY_CASE else _SERVICE_USERS
+
+
+def _is_worth_seeing(event: Event) -> bool:
+    details = _details(event.entry)
+    return _is_role_change(event, details) or _is_failed_login(details)
 
 
 class _Details(msgspec.Struct):
@@ -103,9 +112,9 @@ class _Details(msgspec.Struct):
 _decode_details = msgspec.json.Decoder(_Details).decode
 
 
-def _details(event: Event) -> _Details:
+def _details(entry: bytes) -> _Details:
     try:
-        return surrogates.decode(_decode_details, event.entry)
+        return surrogates.decode(_decode_details, entry)
     except NOT_JSON:
         return _Details()
 
