@@ -5,7 +5,9 @@ import pytest
 from botocore.credentials import RefreshableCredentials
 
 from dastream.clients import CallError, call, open_client, session
-from dastream.errors import ConfigError
+from dastream.errors import ConfigError, ServiceError
+from dastream.sources.kinesis import KinesisSource
+from dastream.storage import S3Storage
 
 pytestmark = pytest.mark.usefixtures("clean_environment")
 
@@ -64,3 +66,23 @@ def test_credentials_that_nobody_gave_are_a_config_error(monkeypatch):
 
     with pytest.raises(ConfigError, match="no credentials"):
         call(open_client("kms").list_keys)
+
+
+@pytest.mark.parametrize("look", ["kinesis", "s3"])
+def test_hint_of_a_service_that_is_not_reached_is_about_the_way_to_it(monkeypatch, look):
+    """Permissions are the usual cause of an error, and not of this one."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "any")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    client = open_client(look, attempts_max=1)
+    looks = {
+        "kinesis": lambda: KinesisSource(client, "s").describe(),
+        "s3": lambda: S3Storage(client, "bucket", "").get("key", 1),
+    }
+
+    with pytest.raises(ServiceError, match="EndpointConnectionError") as caught:
+        looks[look]()
+
+    assert "VPC endpoint" in caught.value.hint
+    assert "role" not in caught.value.hint

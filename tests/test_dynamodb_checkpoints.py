@@ -143,8 +143,9 @@ def test_table_out_of_reach_is_an_error(aws):
         pass  # nobody listens there any more
     store = DynamodbCheckpoints(client(url), "table")
 
-    with pytest.raises(ServiceError, match="EndpointConnectionError"):
+    with pytest.raises(ServiceError, match="EndpointConnectionError") as caught:
         store.progress(STREAM)
+    assert "VPC endpoint" in caught.value.hint
 
     store.close()
 

@@ -7,6 +7,7 @@ import pytest
 from botocore.stub import Stubber
 
 from dastream.errors import ConfigError, DecryptError, KeyServiceError
+from dastream.format.message import DataKey
 from dastream.keys import (
     CachingUnwrap,
     encryption_context,
@@ -181,17 +182,25 @@ def test_no_data_key_outlives_its_age_although_it_was_used_last():
 def test_nothing_holds_a_data_key_that_the_cache_has_dropped():
     clock, gone = Clock(), []
 
-    class Noted(bytes):
+    class Noted(DataKey):
         def __del__(self):
             gone.append(bytes(self))
 
-    cache = CachingUnwrap(lambda key, _: Noted(key), age_seconds_max=10, clock=clock)
-    cache(b"old", CONTEXT)
+    cache = CachingUnwrap(lambda key, _: Noted(key * 32), age_seconds_max=10, clock=clock)
+    sealed = cache(b"o", CONTEXT).cipher.encrypt(bytes(12), b"text", None)
+    assert cache(b"o", CONTEXT).cipher.decrypt(bytes(12), sealed, None) == b"text"
     assert gone == []
 
     clock.now += 11
-    cache(b"new", CONTEXT)
-    assert gone == [b"old"]
+    cache(b"n", CONTEXT)
+    assert gone == [b"o" * 32]
+
+
+def test_data_key_of_the_cache_does_not_show():
+    cache = CachingUnwrap(lambda key, _: DATA_KEY)
+
+    assert repr(cache(b"k", CONTEXT)) == "<DataKey>"
+    assert cache(b"k", CONTEXT) == DATA_KEY
 
 
 def test_refused_key_costs_one_call_until_its_own_age():
@@ -331,8 +340,9 @@ def test_unreachable_kms_is_the_services_trouble():
         config=boto3.session.Config(retries={"total_max_attempts": 1}),
     )
 
-    with pytest.raises(KeyServiceError, match="EndpointConnectionError"):
+    with pytest.raises(KeyServiceError, match="EndpointConnectionError") as caught:
         kms_unwrap(client)(b"k", CONTEXT)
+    assert "VPC endpoint" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,27 @@ class CallError(Exception):
         super().__init__(code)
         self.code = code
 
+    @property
+    def hint(self) -> str | None:
+        """What to do if no service was reached at all, which is the same for all; else None."""
+        return _REACH if self.code in _UNREACHABLE else None
+
+
+_UNREACHABLE = frozenset(
+    {
+        "ConnectTimeoutError",
+        "ConnectionClosedError",
+        "EndpointConnectionError",
+        "ProxyConnectionError",
+        "ReadTimeoutError",
+        "SSLError",
+    }
+)
+_REACH = (
+    "check the region, AWS_ENDPOINT_URL, the proxy and the firewall; a private network needs a way "
+    "out or a VPC endpoint for each service"
+)
+
 
 _NO_CREDENTIALS = frozenset(
     {

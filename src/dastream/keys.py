@@ -117,22 +117,23 @@ def kms_unwrap(client: Any, *, key_id: str | None = None) -> Unwrap:
                 client.decrypt, CiphertextBlob=key, EncryptionContext=dict(context), **pinned
             )
         except CallError as error:
-            raise _kms_error(error.code) from None
+            raise _kms_error(error) from None
         plaintext: bytes = answer["Plaintext"]
         return plaintext
 
     return unwrap
 
 
-def _kms_error(code: str) -> DastreamError:
-    if code in _REFUSED:
+def _kms_error(error: CallError) -> DastreamError:
+    if error.code in _REFUSED:
         return DecryptError(
-            f"data key: kms refused it ({code})",
+            f"data key: kms refused it ({error.code})",
             hint="check the resource id: its encryption context must be that of the stream",
         )
     return KeyServiceError(
-        f"kms decrypt: {code}",
-        hint="check kms:Decrypt for this role, the key policy, and that the key is enabled",
+        f"kms decrypt: {error.code}",
+        hint=error.hint
+        or "check kms:Decrypt for this role, the key policy, and that the key is enabled",
     )
 
 
@@ -213,7 +214,7 @@ class CachingUnwrap:
         self, name: tuple[object, ...], slot: _Slot, key: bytes, context: Mapping[str, str]
     ) -> None:
         try:
-            slot.data_key = DataKey(self._unwrap(key, context))
+            slot.data_key = DataKey.of(self._unwrap(key, context))
         except DecryptError as error:
             slot.error = error
             slot.until = self._clock() + self._refusal_age_seconds_max

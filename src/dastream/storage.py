@@ -347,7 +347,7 @@ def _wait_seconds(conflicts: int) -> float:
 
 
 def _s3_error(step: str, bucket: str, error: CallError) -> ServiceError:
-    hint = "check the bucket's name and region, and what this role may do there"
+    hint = error.hint or "check the bucket's name and region, and what this role may do there"
     if error.code == "AccessDenied" and step != "write":
         # S3 API reference, GetObject: without s3:ListBucket a missing object is 403, not 404.
         hint = (

@@ -11,7 +11,7 @@ import timed_peers
 from dastream.checkpoint import MemoryCheckpoints
 from dastream.decode import Decoder
 from dastream.delivery import Deliverer
-from dastream.errors import SinkError
+from dastream.errors import SinkError, SourceError
 from dastream.local.kinesis.throttle import Throttle
 from dastream.pipeline import Pipeline
 from dastream.record import SHARD_END
@@ -147,6 +147,38 @@ def test_expired_iterators_lose_and_repeat_nothing(peer, stream):
 
     assert data(found) == [b"1", b"2", b"3"]
     assert gaps(found) == []
+
+
+def test_stream_that_was_made_again_while_iterators_expired_is_not_read_on(peer, stream):
+    put(peer.kinesis, stream, b"old")
+    reading = source(peer, stream, once=False, limits=BatchLimits(flush_bytes_max=1))
+    reading.describe()
+    batches = reading.batches({})
+    assert next(batches).records[0].data == b"old"
+    remake(peer, stream)
+    put(peer.kinesis, stream, b"new")
+    peer.go_on(301)
+
+    with pytest.raises(SourceError, match="was deleted and made again") as caught:
+        next(batches)
+    assert "start the run again" in caught.value.hint
+
+
+def test_stream_that_was_made_again_while_a_run_was_held_up_is_not_read_on(peer, stream):
+    """An iterator of the old stream may give records of the new one."""
+    seconds = 0.0
+    put(peer.kinesis, stream, b"old")
+    limits = BatchLimits(flush_bytes_max=1)
+    reading = source(peer, stream, once=False, limits=limits, clock=lambda: seconds)
+    reading.describe()
+    batches = reading.batches({})
+    assert next(batches).records[0].data == b"old"
+    remake(peer, stream)
+    put(peer.kinesis, stream, b"new")
+    seconds = 10.0
+
+    with pytest.raises(SourceError):
+        next(batches)
 
 
 class RefusingSink(MemorySink):

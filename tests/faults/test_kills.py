@@ -18,7 +18,7 @@ def chance():
     return random.Random(SEED)
 
 
-@pytest.mark.parametrize(("peer", "kills"), [("endpoint", 20), ("kinesalite", 12)])
+@pytest.mark.parametrize(("peer", "kills"), [("endpoint", 20), ("kinesalite", 20)])
 def test_killed_again_and_again_the_lake_on_disk_has_everything_once(
     make_scene, runs, chance, peer, kills, request
 ):

@@ -144,4 +144,4 @@ def test_consumer_with_a_mistake_is_found_out(mistake):
         return pipeline
 
     with pytest.raises(AssertionError):
-        run_histories(range(300), make_consumer=mistaken)
+        run_histories(range(HISTORIES), make_consumer=mistaken)

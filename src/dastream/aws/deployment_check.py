@@ -29,16 +29,6 @@ PAGES_MAX = 10
 ATTEMPTS_MAX = 2
 
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
-_UNREACHABLE = frozenset(
-    {
-        "ConnectTimeoutError",
-        "ConnectionClosedError",
-        "EndpointConnectionError",
-        "ProxyConnectionError",
-        "ReadTimeoutError",
-        "SSLError",
-    }
-)
 
 
 class Deployment(NamedTuple):
@@ -260,11 +250,8 @@ def _failed(name: str, error: CallError, permission: str, on: str) -> Check:
     fix = None
     if error.code in _DENIED:
         fix = f"allow {permission} on {on}"
-    elif error.code in _UNREACHABLE:
-        fix = (
-            "check AWS_REGION, the proxy and the firewall; a private network needs a way out or "
-            "a VPC endpoint for each service"
-        )
+    elif error.hint:
+        fix = error.hint
     return Check(name, "missing", error.code, None, fix)
 
 

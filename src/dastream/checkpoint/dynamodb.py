@@ -106,7 +106,7 @@ class DynamodbCheckpoints:
                 ReturnValues="ALL_NEW",
             )
         except CallError as error:
-            raise _cannot_begin(self._table, error.code) from None
+            raise _cannot_begin(self._table, error) from None
         found = answer["Attributes"]
         beginning = None
         if "created_ms" in found:
@@ -131,7 +131,7 @@ class DynamodbCheckpoints:
                 **({"ExpressionAttributeNames": names} if names else {}),
             )
         except CallError as error:
-            raise _cannot_commit(self._table, error.code) from None
+            raise _cannot_commit(self._table, error) from None
 
     def _call(self, stream: str, **update: Any) -> Any:
         key = {KEY: {"S": stream}}
@@ -142,29 +142,30 @@ def _map(progress: Mapping[str, str]) -> dict[str, Any]:
     return {"M": {shard: {"S": through} for shard, through in progress.items()}}
 
 
-def _cannot_begin(table: str, code: str) -> DastreamError:
-    if code in {"ResourceNotFoundException", "ValidationException"}:
+def _cannot_begin(table: str, error: CallError) -> DastreamError:
+    if error.code in {"ResourceNotFoundException", "ValidationException"}:
         return ConfigError(
-            f"state: there is no table {table} for checkpoints ({code})",
+            f"state: there is no table {table} for checkpoints ({error.code})",
             hint=f"create one: aws dynamodb create-table --table-name {table}"
             f" --attribute-definitions AttributeName={KEY},AttributeType=S"
             f" --key-schema AttributeName={KEY},KeyType=HASH --billing-mode PAY_PER_REQUEST",
         )
-    return _out_of_reach(table, code)
+    return _out_of_reach(table, error)
 
 
-def _cannot_commit(table: str, code: str) -> ServiceError:
-    if code == "ConditionalCheckFailedException":
+def _cannot_commit(table: str, error: CallError) -> ServiceError:
+    if error.code == "ConditionalCheckFailedException":
         return ServiceError(
             "state: another consumer has taken this stream over",
             hint="a stream has one consumer: stop this one for good, or the other one; what this "
             "one has delivered since its last commit, the other one finds",
         )
-    return _out_of_reach(table, code)
+    return _out_of_reach(table, error)
 
 
-def _out_of_reach(table: str, code: str) -> ServiceError:
+def _out_of_reach(table: str, error: CallError) -> ServiceError:
     return ServiceError(
-        f"state: cannot write to table {table} ({code})",
-        hint="check the region, and that this role has dynamodb:UpdateItem on the table",
+        f"state: cannot write to table {table} ({error.code})",
+        hint=error.hint
+        or "check the region, and that this role has dynamodb:UpdateItem on the table",
     )

@@ -37,11 +37,23 @@ _PUBLIC_KEY = b"aws-crypto-public-key"
 
 
 class DataKey(bytes):
-    """A data key that keeps its cipher beside it, for the many messages that it opens."""
+    """A data key that keeps its cipher beside it, for the many messages that it opens.
+
+    They are let go together. Asking for the cipher of a key that is not 32 bytes is a ValueError.
+    """
+
+    @classmethod
+    def of(cls, key: bytes) -> DataKey:
+        """The key itself if it is one already."""
+        return key if isinstance(key, cls) else cls(key)
 
     @cached_property
     def cipher(self) -> AESGCM:
-        return AESGCM(self)
+        """AES-GCM by this key."""
+        return AESGCM(bytes(self))  # a copy: it holds what it is given, which must not be a circle
+
+    def __repr__(self) -> str:
+        return "<DataKey>"
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -90,7 +102,7 @@ def _unwrap(header: Header, data_key: bytes, namespace: bytes, name: bytes) -> b
     """The message key. Source: raw AES keyring."""
     if len(data_key) != DATA_KEY_BYTES:
         raise DecryptError(f"data key: {len(data_key)} bytes instead of {DATA_KEY_BYTES}")
-    cipher = data_key.cipher if isinstance(data_key, DataKey) else AESGCM(data_key)
+    cipher = DataKey.of(data_key).cipher
     expected = name + _INFO_AFTER_NAME
     is_named = False
     for provider, info, ciphertext in header.encrypted_keys:

@@ -102,6 +102,7 @@ class KinesisSource:
         self._is_stopped = False
         self._retention_ms = DAY_MS  # the least that Kinesis keeps, until it has told
         self._horizon_ms = 0
+        self._created_ms: int | None = None
         self._readers: dict[str, ShardReader] = {}
 
     @property
@@ -122,6 +123,7 @@ class KinesisSource:
             {shard.id: shard.first for shard in shards.values()},
         )
         self._retention_ms, self._horizon_ms = retention_ms, described.horizon_ms
+        self._created_ms = created_ms
         return described
 
     def batches(self, progress: Mapping[str, str], start_ms: int = 0) -> Iterator[RecordBatch]:
@@ -209,6 +211,7 @@ class KinesisSource:
             if not is_known and not (shard.parents & shards.keys()) - finished:
                 after = progress.get(shard.id)
                 self._readers[shard.id] = self._open_reader(shard, after, start_ms)
+        self._confirm()
 
     def _open_reader(self, shard: ListedShard, after: str | None, start_ms: int) -> ShardReader:
         return ShardReader(
@@ -221,8 +224,24 @@ class KinesisSource:
             start=self._start_at(start_ms),
             retention_ms=self._retention_ms,
             poll_seconds=self._poll_seconds,
+            confirm=self._confirm,
             clock=self._clock,
         )
+
+    def _confirm(self) -> None:
+        """Raise SourceError if this is not the stream that was described, but one made since.
+
+        Names of shards begin anew in it, so its records would be taken for those of the old one.
+        What was asked of the stream before this, such as an iterator, is of the same one.
+        """
+        created_ms = summarize(self._client, self.stream).created_ms
+        if self._created_ms not in (None, created_ms):
+            raise SourceError(
+                f"kinesis: {self.stream} was deleted and made again meanwhile",
+                hint="start the run again: it keeps the old progress aside and begins the new "
+                "stream from its start",
+            )
+        self._created_ms = created_ms
 
     def _start_at(self, start_ms: int) -> StartAt:
         if start_ms <= self._horizon_ms:

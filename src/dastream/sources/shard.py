@@ -31,6 +31,9 @@ THROTTLES_MAX = 10
 THROTTLE_WAIT_SECONDS_MAX = 5
 """After a read of 10 MB a shard gives nothing for 5 s (Kinesis API reference, GetRecords)."""
 
+HELD_UP_SECONDS = 5
+"""A read that is so late may find another stream under the name."""
+
 _PASSING = frozenset(
     {
         "ConnectTimeoutError",
@@ -65,7 +68,8 @@ class ShardReader:
     `has_reached_tip` is whether a page ever was at the tip, `is_ended` whether the shard is closed
     and read to its end; `gap_at_end` is what may be missing before that. `due` is the time on
     `clock`, in seconds, before which it is not to be read again: `poll_seconds` after the last
-    read, and longer each time that the service asks for patience.
+    read, and longer each time that the service asks for patience. `confirm` raises SourceError if
+    the stream is not the one that it was; it is called where that could have come unseen.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class ShardReader:
         start: StartAt,
         retention_ms: int,
         poll_seconds: float,
+        confirm: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.batcher = batcher
@@ -96,6 +101,7 @@ class ShardReader:
         self._start = start
         self._retention_ms = retention_ms
         self._poll_seconds = poll_seconds
+        self._confirm = confirm
         self._clock = clock
         self._throttles = 0
         self._lag_ms = 0
@@ -108,10 +114,14 @@ class ShardReader:
 
     def read(self) -> None:
         """Read one page. Raises SourceError, also if it was throttled too often in a row."""
-        self.due = self._clock() + self._poll_seconds
+        now = self._clock()
+        is_late = now - self.due > HELD_UP_SECONDS
+        self.due = now + self._poll_seconds
         page = self._page()
         if page is None:
             return
+        if is_late:
+            self._confirm()
         self._throttles = 0
         for item in page["Records"]:
             self._add(self._record(item))
@@ -134,6 +144,7 @@ class ShardReader:
         except CallError as error:
             if error.code == "ExpiredIteratorException":
                 self._iterator = self._new_iterator()
+                self._confirm()
             elif error.code in _PASSING:
                 self._back_off(error)
             else:
@@ -188,6 +199,7 @@ class ShardReader:
         """
         self._is_joined = False
         self._iterator = self._opened(TRIM_HORIZON) if is_empty else self._new_iterator()
+        self._confirm()
 
     def _new_iterator(self) -> str:
         """An iterator at the last record, or where the shard is to begin."""
@@ -205,7 +217,7 @@ class ShardReader:
                 **start,
             )
         except CallError as error:
-            # It is known to be this very stream, so it is one that expired.
+            # `confirm` tells that it is this very stream, so it is one that expired.
             is_unknown_number = start["ShardIteratorType"] == _AT
             if is_unknown_number and error.code == "InvalidArgumentException":
                 return self._opened(TRIM_HORIZON)

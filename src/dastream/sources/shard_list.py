@@ -109,5 +109,6 @@ def source_error(stream: str, error: CallError) -> SourceError:
         )
     return SourceError(
         f"kinesis: cannot read {stream} ({error.code})",
-        hint="check region and credentials, and that this role may list, describe and read it",
+        hint=error.hint
+        or "check region and credentials, and that this role may list, describe and read it",
     )
