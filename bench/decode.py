@@ -13,8 +13,10 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import limit
@@ -24,6 +26,7 @@ import workload
 from dastream import line
 from dastream.aws.firehose import FirehoseTransform
 from dastream.decode import Decoder
+from dastream.format import envelope, message, payload
 from dastream.format.primitives import ACCELERATORS, primitives
 from dastream.keys import CachingUnwrap
 from dastream.record import Position, Record
@@ -41,6 +44,7 @@ TARGETS = {
     ("bytes to lines", 0x0178): (9.0, 7.8, 7.2),
     ("bytes to lines", 0x0378): (3.3, 3.6, 5.0),
 }
+EXTRA = ("pybase64", "zlib-ng", "awscrt", "gmpy2")
 IDENTITY = NamedTransform("identity", lambda event: event)
 
 
@@ -145,6 +149,58 @@ def passes():
     found = [limit.passes_us([r.data for r in Subject(*column).records]) for column in columns]
     for name in found[-1]:
         yield f"| {name} | " + " | ".join(f"{one.get(name, 0):.1f}" for one in found) + " |"
+
+
+STAGES = (
+    "envelope: JSON, base64",
+    "data key, from the cache",
+    "message: header, AES-GCM, HKDF, signature",
+    "inflate",
+    "JSON: entries, their members, names of ours",
+    "engine, origin, events with their ids",
+    "filters",
+    "lines",
+)
+
+
+def steps(subject):
+    """Decoding to lines, cut off after each stage."""
+    decode = subject.decode
+
+    def opened(record, stage):
+        outer = envelope.parse(record.data)
+        if stage == 0:
+            return
+        data_key = subject.unwrap(outer.key, {})
+        if stage == 1:
+            return
+        plaintext = message.open_message(outer.message, data_key).plaintext
+        if stage == 2:
+            return
+        text = payload.gunzip(plaintext)
+        if stage == 4:
+            payload.parse(text)
+
+    def over_all(one):
+        return lambda: [one(record) for record in subject.records]
+
+    yield from (over_all(partial(opened, stage=stage)) for stage in range(5))
+    yield over_all(decode)
+    yield over_all(lambda record: apply(DEFAULT, decode(record), {}))
+    yield over_all(lambda record: line.text(apply(DEFAULT, decode(record), {})))
+
+
+def stages(rounds):
+    """What each stage adds to those before it: in place, with the caches as they are then."""
+    columns = [(suite, events) for suite in SUITES for events in EVENTS_A_RECORD]
+    yield from header("µs a record", *(f"0x{suite:04x}, {events}" for suite, events in columns))
+    found = []
+    for column in columns:
+        subject = Subject(*column)
+        until = medians_us(list(steps(subject)), subject.count, 2 * rounds)
+        found.append([until[0], *(after - before for before, after in pairwise(until))])
+    for name, values in zip(STAGES, zip(*found, strict=True), strict=True):
+        yield f"| {name} | " + " | ".join(f"{value:.1f}" for value in values) + " |"
 
 
 def accelerators(rounds):
@@ -292,6 +348,10 @@ def tables(rounds):
     yield ""
     yield from passes()
     yield ""
+    yield "What each stage from bytes to lines adds to those before it:"
+    yield ""
+    yield from stages(rounds)
+    yield ""
     yield "Ratio of the Firehose handler with these accelerators:"
     yield ""
     yield from accelerators(rounds)
@@ -321,7 +381,7 @@ def tables(rounds):
 
 
 def machine():
-    names = ("cryptography", "msgspec", "pybase64", "zlib-ng", "awscrt", "aws-encryption-sdk")
+    names = ("cryptography", "msgspec", "aws-encryption-sdk", *EXTRA)
     versions = ", ".join(f"{name} {version(name)}" for name in names)
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     python = ".".join(map(str, sys.version_info[:3]))
