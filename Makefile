@@ -75,13 +75,14 @@ lambda: $(READY)
 	    --zip build/lambda-$$architecture.zip || exit; \
 	done
 
-# The newest releases of what runs in Lambda, pinned by hash.
+# The newest releases of what runs in Lambda, pinned by hash; without gmpy2, which would make the
+# archive with accelerators larger than 32 MB.
 PIN := $(BIN)/uv pip compile pyproject.toml --quiet --upgrade --generate-hashes --no-header \
   --no-annotate --only-binary :all: --python-version 3.13 --python-platform aarch64-manylinux_2_28
 
 lambda-pins: $(READY)
 	@$(PIN) --output-file deploy/requirements.txt >/dev/null
-	@$(PIN) --extra fast --output-file deploy/requirements-fast.txt >/dev/null
+	@$(PIN) --extra fast --no-emit-package gmpy2 --output-file deploy/requirements-fast.txt >/dev/null
 	@echo 'pyarrow>=21' | $(PIN) - --output-file deploy/requirements-parquet.txt >/dev/null
 
 # cfn-lint, sam and checkov, for tests/deploy; in an environment of their own.
