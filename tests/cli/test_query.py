@@ -234,3 +234,11 @@ def test_value_that_a_format_cannot_have_is_an_error_with_a_way_out(query, value
     assert code == 2
     assert err.startswith("error: query: ")
     assert "CAST" in err
+
+
+@pytest.mark.parametrize("format", ["json", "parquet"])
+def test_two_columns_of_one_name_are_an_error_where_one_would_be_lost(query, format):
+    code, out, err = query("SELECT 1 AS n, 2 AS n", "--format", format)
+
+    assert (code, out) == (2, "")
+    assert "name them apart with AS" in err

@@ -69,7 +69,8 @@ def write_csv(answer: Answer, output: IO[bytes], *, is_terminal: bool) -> int:
 
 
 def write_json(answer: Answer, output: IO[bytes], *, is_terminal: bool) -> int:
-    """A JSON object a line, with the columns as members."""
+    """A JSON object a line, with the columns as members. Raises ConfigError as `_check_names`."""
+    _check_names(answer)
     count = 0
     for row in _rows(answer):
         count += 1
@@ -79,9 +80,10 @@ def write_json(answer: Answer, output: IO[bytes], *, is_terminal: bool) -> int:
 
 
 def write_parquet(answer: Answer, output: IO[bytes], *, is_terminal: bool) -> int:
-    """A Parquet file. Raises ConfigError for a terminal, and for types that Parquet has not."""
+    """A Parquet file. Raises ConfigError for a terminal, and for what Parquet has not."""
     if is_terminal:
         raise ConfigError("query: a terminal cannot show Parquet", hint="use --output FILE")
+    _check_names(answer)
     count = 0
     try:
         writer = pq.ParquetWriter(output, answer.schema, compression="zstd")
@@ -92,6 +94,13 @@ def write_parquet(answer: Answer, output: IO[bytes], *, is_terminal: bool) -> in
             count += batch.num_rows
             writer.write_batch(batch)
     return count
+
+
+def _check_names(answer: Answer) -> None:
+    """Raises ConfigError if two columns have one name: one of them would be lost."""
+    names = answer.schema.names
+    if len(set(names)) < len(names):
+        raise ConfigError("query: two columns have one name", hint="name them apart with AS")
 
 
 def _rows(answer: Answer) -> Iterator[Sequence[Any]]:
