@@ -14,6 +14,7 @@ from dastream.keys import (
     fixed_unwrap,
     kms_unwrap,
     open_unwrap,
+    owner_of,
     resource_id,
 )
 from dastream.settings import Settings
@@ -83,6 +84,15 @@ def in_threads(count, target):
 )
 def test_resource_id_is_taken_from_the_name_of_an_activity_stream_only(stream, expected):
     assert resource_id(stream) == expected
+
+
+def test_owner_is_told_by_the_name_or_given_and_not_both_ways():
+    assert owner_of(f"aws-rds-das-{CLUSTER}") == CLUSTER
+    assert owner_of("copy", CLUSTER) == CLUSTER
+    assert owner_of(f"aws-rds-das-{CLUSTER}", CLUSTER) == CLUSTER
+    with pytest.raises(ConfigError, match=f"tells {CLUSTER}, and another one is given") as caught:
+        owner_of(f"aws-rds-das-{CLUSTER}", INSTANCE)
+    assert "--resource-id" in caught.value.hint
 
 
 def test_encryption_context_names_clusters_and_instances():

@@ -55,9 +55,16 @@ def resource_id(stream: str) -> str | None:
 def owner_of(stream: str, given: str | None = None) -> str:
     """The cluster or instance whose stream it is: by its name, else the one that was `given`.
 
-    Raises ConfigError if nothing tells, or it is no resource id.
+    Raises ConfigError if nothing tells, the two differ, or it is no resource id.
     """
-    owner = resource_id(stream) or given
+    named = resource_id(stream)
+    if named and given and named != given:
+        raise ConfigError(
+            f"resource id: the stream's name tells {named}, and another one is given",
+            hint="leave --resource-id and DASTREAM_RESOURCE_ID out; a copy of a stream needs "
+            "another name than aws-rds-das-…",
+        )
+    owner = named or given
     if owner is None:
         raise ConfigError(
             "resource id: the stream's name does not tell it",

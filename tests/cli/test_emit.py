@@ -162,7 +162,8 @@ def test_a_second_emitter_is_kept_out(process, arguments, stream, capsys):
         (["--stream", STREAM, "--suite", "0x0014"], "Invalid value"),
         (["--stream", "../plain", "--resource-id", CLUSTER], "stream"),
         ([], "Missing option '--stream'"),
-        (["--stream", STREAM, "--postgres-log", "/nowhere"], "does not exist"),
+        (["--stream", STREAM, "--postgres-log", "/nowhere"], "the directory does not exist"),
+        (["--stream", STREAM, "--resource-id", "cluster-OTHER"], "another one is given"),
     ],
 )
 def test_what_cannot_work_ends_with_2_and_says_why(arguments, stream, capsys, options, words):
@@ -170,6 +171,15 @@ def test_what_cannot_work_ends_with_2_and_says_why(arguments, stream, capsys, op
     error = capsys.readouterr().err
     assert words in error
     assert "Traceback" not in error
+
+
+def test_directory_without_a_log_is_told(tmp_path, arguments, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "postgresql-15-main.log").write_text("LOG: started")
+    options = ["--postgres-log", str(tmp_path / "empty"), "--stream", "aws-rds-das-cluster-NONE"]
+
+    assert run_app([*arguments, *options]) == 2
+    assert "notice: no JSON or CSV log is in --postgres-log" in capsys.readouterr().err
 
 
 def test_times_that_are_not_certain_end_with_2_and_say_what_to_set(arguments, log, stream, capsys):

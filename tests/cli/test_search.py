@@ -231,6 +231,13 @@ def test_a_table_shows_the_newest_hundred_and_says_so(lake, search, terminal):
     assert "the newest 100 of 152 matches (--limit N shows more)" in search()[2]
 
 
+def test_a_time_that_ends_before_it_begins_is_an_error(search):
+    code, _, err = search("--since", "2026-11-24", "--until", "2026-11-23")
+
+    assert code == 2
+    assert "--until is not after --since" in err
+
+
 def test_an_empty_answer_says_why(search, tmp_path, capsys):
     code, out, err = search("--user", "nobody")
     assert (code, out) == (0, "")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from dastream.activity.log_time import MOMENT, LogClock
 from dastream.errors import ConfigError, SourceError
 
-__all__ = ["LogFile", "LogFiles", "Place", "open_log"]
+__all__ = ["LogFile", "LogFiles", "Place", "has_log", "open_log"]
 
 LOOK_SECONDS = 1.0
 """How often all files are looked at. What changes the directory itself is seen at once."""
@@ -138,8 +138,20 @@ def open_log(path: Path) -> int:
         raise _unreadable(error) from None
 
 
+def has_log(directory: Path) -> bool:
+    """Whether a log that can be read is there. Raises ConfigError if the directory may not be."""
+    try:
+        return any(path.suffix in (_JSON, _CSV) for path in directory.iterdir())
+    except FileNotFoundError:
+        raise ConfigError("postgres log: the directory does not exist") from None
+    except NotADirectoryError:
+        raise ConfigError("postgres log: it is not a directory") from None
+    except OSError as error:
+        raise _unreadable(error) from None
+
+
 def _unreadable(error: OSError) -> ConfigError:
     return ConfigError(
-        f"postgres log: a file cannot be read ({type(error).__name__})",
+        f"postgres log: it cannot be read ({type(error).__name__})",
         hint="set log_file_mode = 0640, and run as a member of the server's group",
     )

@@ -242,7 +242,7 @@ def _status(kind: _Kind, item: Mapping[str, Any]) -> Status:
 
 
 def _refusal(error: CallError) -> ServiceError:
-    return ServiceError(f"activity stream: {error.code}", hint=_HINTS.get(error.code))
+    return ServiceError(f"activity stream: {error.code}", hint=error.hint or _HINTS.get(error.code))
 
 
 def _unsupported(status: Status, asked: Mapping[str, Any]) -> str:

@@ -12,10 +12,12 @@ import click
 
 from dastream.activity.emitter import Emitter
 from dastream.activity.follower import Start
+from dastream.activity.log_files import has_log
 from dastream.activity.postgres_log import Mode
 from dastream.activity.seal import SUITES
 from dastream.cli.app import DONE
 from dastream.cli.progress import tell_repeatedly
+from dastream.cli.show import tell
 from dastream.cli.signals import stop_on_signals
 from dastream.clients import open_client
 from dastream.errors import ConfigError
@@ -29,6 +31,11 @@ ANSWER_SECONDS_MAX = 5.0
 
 _STREAM_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")  # CreateStream in the Kinesis API reference
 _SUITES = {f"{suite:#06x}": suite for suite in SUITES}
+
+_NO_LOG = (
+    "notice: no JSON or CSV log is in --postgres-log, so nothing but heartbeats will be published; "
+    "`dastream check --postgres DSN` tells what the server lacks"
+)
 
 
 @click.command(
@@ -44,7 +51,8 @@ Examples:
     "--postgres-log",
     "log_directory",
     required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
+    metavar="DIRECTORY",
     help="The server's log_directory, with its JSON log (15 and later) or CSV log.",
 )
 @click.option("--stream", required=True, metavar="NAME", help="The Kinesis stream; it must exist.")
@@ -126,6 +134,8 @@ def command(
     """
     if not _STREAM_NAME.fullmatch(stream):
         raise ConfigError("emit: no stream has such a name")
+    if not has_log(log_directory):
+        tell(_NO_LOG)
     settings = Settings.from_environment(os.environ, resource_id=resource_id)
     emitter = Emitter(
         log_directory,

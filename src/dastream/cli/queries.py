@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from dastream.errors import ConfigError
 from dastream.lake.matching import Query
 from dastream.lake.times import microseconds, parse_time
 
@@ -97,8 +98,10 @@ def zone(*, utc: bool) -> tzinfo | None:
 def query(given: Mapping[str, Any], *, since: str | None, until: str | None, utc: bool) -> Query:
     """The query that options make. Raises ConfigError for a time that is none."""
     now = datetime.now(UTC)
-    times = [
+    since_us, until_us = (
         None if text is None else microseconds(parse_time(text, now=now, zone=zone(utc=utc)))
         for text in (since, until)
-    ]
-    return Query(**given, since_us=times[0], until_us=times[1])
+    )
+    if since_us is not None and until_us is not None and until_us <= since_us:
+        raise ConfigError("time: --until is not after --since", hint="give --since the earlier one")
+    return Query(**given, since_us=since_us, until_us=until_us)

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import duckdb
 import pyarrow as pa
 
-from dastream.errors import DastreamError, ServiceError
+from dastream.errors import ServiceError
 from dastream.lake import views
 from dastream.lake.catalog import Catalog, read_catalog
 from dastream.lake.database_errors import as_ours
@@ -36,6 +36,9 @@ SPILLED_BYTES_MAX = 32 << 30
 """How much that may be."""
 
 _ROWS = 4096
+_INTERRUPTED = "Query interrupted"
+"""What DuckDB says in a RuntimeError when SIGINT ends a query."""
+
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
@@ -110,10 +113,8 @@ class Database:
 
     def read(self, sql: str, parameters: Any = None) -> Answer:
         """The answer to SQL of one's own, with values for its parameters. Raises the same."""
-        try:
+        with self._errors_as_ours():
             reader = self._connection.sql(sql, params=parameters).to_arrow_reader(_ROWS)
-        except duckdb.Error as error:
-            raise self._told(error) from None
         return Answer(reader.schema, self._batches(reader))
 
     def _define_views(self) -> None:
@@ -129,14 +130,20 @@ class Database:
         self.damages.append(Damage(key, reason))
 
     def _batches(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-        try:
+        with self._errors_as_ours():
             yield from reader
-        except (pa.ArrowException, OSError, duckdb.Error) as error:
-            raise self._told(error) from None
 
-    def _told(self, error: Exception) -> DastreamError:
+    @contextmanager
+    def _errors_as_ours(self) -> Iterator[None]:
         """DuckDB tells an error of the storage as text only, so that is looked up."""
-        return self._storage.failure or as_ours(error)
+        try:
+            yield
+        except (pa.ArrowException, OSError, duckdb.Error) as error:
+            raise self._storage.failure or as_ours(error) from None
+        except RuntimeError as error:
+            if str(error) != _INTERRUPTED:
+                raise
+            raise KeyboardInterrupt from None
 
 
 class _WatchedStorage:
