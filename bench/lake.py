@@ -106,7 +106,7 @@ def batches(count: int, size: int) -> Iterator[EventBatch]:
         held, carried = held[:cut], held[cut:]
         first = held[0].origin.position.sequence
         name = BatchName(CLUSTER, day, SHARD, f"from-{first}")
-        yield EventBatch(name, held[-1].origin.position.sequence, 1, "", tuple(held), {}, ())
+        yield EventBatch(name, held[-1].origin.position.sequence, (), "", tuple(held), {}, ())
 
 
 def deliver(root: Path, count: int, size: int) -> dict[str, int]:

@@ -49,7 +49,7 @@ def deliver(root: Path, *events: Event, format: Format = JSON_LINES) -> None:
     for day, held in by_day.items():
         first, last = held[0].origin.position, held[-1].origin.position
         name = BatchName(support.CLUSTER, day, support.SHARD, f"from-{first.sequence}")
-        sink.deliver(EventBatch(name, last.sequence, len(held), "digest", tuple(held), {}, ()))
+        sink.deliver(EventBatch(name, last.sequence, (), "digest", tuple(held), {}, ()))
 
 
 def put(root: Path, key: str, *members: bytes) -> None:

@@ -47,7 +47,7 @@ class FakeKinesis:
         self.shards = shards
         self.errors = list(errors)
         self.now = now
-        self.created = NOON - timedelta(days=9)
+        self.created = NOON - timedelta(hours=9)
         self.iterators = []
         self.reads = []
 

@@ -35,7 +35,7 @@ class SlowSink(MemorySink):
         self.waiting = []
 
     def deliver(self, batch):
-        delivered = sum(held.records for held in self.batches.values())
+        delivered = sum(len(held.records) for held in self.batches.values())
         self.waiting.append(self.kinesis.given - delivered)
         return super().deliver(batch)
 

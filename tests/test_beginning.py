@@ -3,7 +3,7 @@
 import pytest
 
 from dastream.checkpoint import Beginning, MemoryCheckpoints
-from dastream.errors import SinkError
+from dastream.errors import ConfigError, ServiceError, SinkError
 from dastream.record import SHARD_END
 from dastream.sinks.lake import LakeSink
 from dastream.testing import MemorySink, MemorySource, MemoryStorage
@@ -12,6 +12,7 @@ from pipelines import (
     GARBAGE,
     OTHER_SHARD,
     activity,
+    dead_letters,
     heartbeat,
     pipeline,
     statements,
@@ -223,7 +224,8 @@ def test_batches_of_an_earlier_stream_of_the_name_are_no_progress():
 
 def test_time_to_start_from_is_settled_once():
     checkpoints = MemoryCheckpoints()
-    pipeline(Made([], 1, start_ms=ARRIVAL_MS), [MemorySink()], checkpoints).run()
+    first = Made([], 1, start_ms=ARRIVAL_MS, now_ms=ARRIVAL_MS)
+    pipeline(first, [MemorySink()], checkpoints).run()
     later = Made(RECORDS, 1, start_ms=ARRIVAL_MS + 1)
 
     pipeline(later, [MemorySink()], checkpoints).run()
@@ -248,17 +250,109 @@ def test_from_now_on_skips_nothing_where_the_lake_shows_that_there_was_an_earlie
 
     pipeline(source, [sink]).run()
 
-    assert source.asked == ({SHARD: "2"}, source.describe().horizon_ms)
+    assert source.asked == ({SHARD: "2"}, 1)
 
 
-def test_all_that_the_stream_has_is_settled_as_the_time_before_which_it_has_nothing():
+def test_all_that_the_stream_has_is_settled_as_the_time_from_which_on_it_can_be_read():
     """So that a later run can tell what may have expired since."""
     checkpoints = MemoryCheckpoints()
-    first, second = Made(RECORDS, 1, retention_ms=1000), Made(RECORDS, 1, retention_ms=100)
+    first, second = Made(RECORDS, 1, retention_ms=DAY_MS), Made(RECORDS, 1, retention_ms=100)
     pipeline(first, [MemorySink()], checkpoints).run()
     pipeline(second, [MemorySink()], checkpoints).run()
 
-    assert first.asked[1] == second.asked[1] == ARRIVAL_MS - 1000
+    assert first.asked[1] == second.asked[1] == ARRIVAL_MS - DAY_MS + 300_000
+
+
+def test_lake_without_state_is_asked_for_all_since_the_creation_of_the_stream_however_old_it_is():
+    """What expired since then is missing, and a source can only tell so if it is asked for it."""
+    sink = MemorySink()
+    pipeline(Made(RECORDS, 1), [sink]).run()
+    later = Made([record(activity(9), 9, arrival_ms=ARRIVAL_MS + 30 * DAY_MS)], 1)
+
+    pipeline(later, [sink]).run()
+
+    assert later.asked == ({}, 1)
+
+
+def test_stream_that_was_made_again_is_asked_for_all_since_then():
+    checkpoints = MemoryCheckpoints()
+    pipeline(Made(RECORDS, 1), [MemorySink()], checkpoints).run()
+    again = Made([record(activity(9), 9, arrival_ms=ARRIVAL_MS + 30 * DAY_MS)], 2, began="7")
+
+    pipeline(again, [MemorySink()], checkpoints).run()
+
+    assert again.asked == ({}, ARRIVAL_MS - DAY_MS + 300_000)
+
+
+def test_start_that_is_to_come_is_refused_before_it_is_stored():
+    checkpoints = MemoryCheckpoints()
+    source = Made(RECORDS, 1, start_ms=ARRIVAL_MS + 1)
+
+    with pytest.raises(ConfigError, match=r"start is after 2026-11-23T07:28:05\.123Z") as caught:
+        pipeline(source, [MemorySink()], checkpoints).run()
+
+    assert "has been" in caught.value.hint
+    assert checkpoints.beginning(STREAM) is None
+
+
+class LettersRefused(MemoryStorage):
+    """A storage that takes no dead letter, as long as `is_refusing`."""
+
+    is_refusing = True
+
+    def put_if_absent(self, key, data):
+        if self.is_refusing and key.startswith("dead-letter/"):
+            raise ServiceError("no letters")
+        return super().put_if_absent(key, data)
+
+
+def half_delivered(records, through=None):
+    """A storage with the events of a batch without its dead letters."""
+    storage = LettersRefused()
+    with pytest.raises(ServiceError):
+        pipeline(records, [LakeSink(storage)]).run()
+    storage.is_refusing = False
+    return storage
+
+
+def test_state_of_another_place_within_a_batch_that_is_held_in_part_does_not_divide_it():
+    records = [record(activity(1), 1), record(GARBAGE, 2), record(activity(3), 3)]
+    storage, foreign = half_delivered(records), MemoryCheckpoints()
+    foreign.begin(STREAM, Beginning(0, 0), aside="elsewhere")
+    foreign.commit(STREAM, SHARD, "1")
+
+    run(records, [LakeSink(storage)], foreign, batch_records_max=1)
+
+    assert set(statements(storage).values()) == {1}
+    assert sum(dead_letters(storage).values()) == 1
+    assert foreign.progress(STREAM) == {SHARD: "3"}
+
+
+def test_first_batch_from_now_on_that_is_held_in_part_is_completed_without_what_came_before():
+    """The state is lost, and with it where the first run began: what is held tells."""
+    before = [record(activity(number), number) for number in (1, 2)]
+    wanted = [record(activity(3), 3), record(GARBAGE, 4), record(activity(5), 5)]
+    storage = half_delivered(wanted)
+
+    pipeline(Made([*before, *wanted], 0, start_ms=None), [LakeSink(storage)]).run()
+
+    assert set(statements(storage)) == {
+        (SHARD, f"SELECT {s}{n}") for n in (3, 5) for s in ("", "-")
+    }
+    assert set(statements(storage).values()) == {1}
+    assert sum(dead_letters(storage).values()) == 1
+
+
+def test_batch_that_is_held_in_part_before_the_start_of_a_run_stops_it():
+    wanted = [record(GARBAGE, 1), record(activity(2), 2)]
+    storage = half_delivered(wanted)
+    later = record(activity(3), 3, arrival_ms=ARRIVAL_MS + 1)
+    source = Made([*wanted, later], 0, start_ms=ARRIVAL_MS + 1)
+
+    with pytest.raises(SinkError, match="begins after it") as caught:
+        pipeline(source, [LakeSink(storage)]).run()
+
+    assert "trim_horizon" in caught.value.hint
 
 
 def test_first_batch_that_is_not_whole_is_no_progress():

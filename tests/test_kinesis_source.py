@@ -233,14 +233,13 @@ def test_lag_grows_while_nobody_takes_what_was_read():
         ("2025-11-24", []),
     ],
 )
-def test_start_says_where_a_shard_without_progress_begins(aws, start, found):
+def test_start_says_where_a_shard_without_progress_begins(monkeypatch, start, found):
     kinesis = FakeKinesis(
-        a=Shard((1, NOON - timedelta(seconds=1)), (2, NOON), (3, NOON + timedelta(seconds=1)))
+        a=Shard((1, NOON - timedelta(seconds=1)), (2, NOON), (3, NOON + timedelta(seconds=1))),
+        now=NOON + timedelta(seconds=1, milliseconds=500),
     )
+    monkeypatch.setattr("dastream.sources.kinesis.open_client", lambda *_, **__: kinesis)
     opened = open_source(f"kinesis://s?start={start}", once=True)
-    opened.close()
-    opened._client = opened._reading = kinesis
-    kinesis.now = NOON + timedelta(seconds=1, milliseconds=500)
     described = opened.describe()
 
     start_ms = described.now_ms if described.start_ms is None else described.start_ms
@@ -256,11 +255,15 @@ def test_progress_goes_before_the_start():
 def test_description_is_that_of_kinesis_by_its_own_clock():
     now = NOON + timedelta(milliseconds=999)
 
-    described = source(FakeKinesis(now=now, a=Shard(first=7))).describe()
+    kinesis = FakeKinesis(now=now, a=Shard(first=7))
+    kinesis.created = NOON - timedelta(days=9)
+    described = source(kinesis).describe()
 
     assert described == (NOON_MS - 9 * DAY_MS, NOON_MS, DAY_MS, 0, {"a": "7"})
     assert described.horizon_ms == NOON_MS - DAY_MS
-    assert described._replace(created_ms=NOON_MS - 1).horizon_ms == NOON_MS - 1
+    assert described.lasting_ms == NOON_MS - DAY_MS + 300_000
+    young = described._replace(created_ms=NOON_MS - 1)
+    assert young.horizon_ms == young.lasting_ms == NOON_MS - 1
 
 
 def consume(kinesis, checkpoints, sink):

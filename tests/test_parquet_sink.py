@@ -34,7 +34,7 @@ NO_ORIGIN = Origin(ENGINES["postgresql"])
 
 
 def batch(*events):
-    return EventBatch(NAME, "9", 9, "digest", events, {}, ())
+    return EventBatch(NAME, "9", (), "digest", events, {}, ())
 
 
 def read(data):
@@ -208,7 +208,7 @@ def test_extent_is_that_of_either_format_and_whole_in_ones_own(first, second):
     LakeSink(storage, first).deliver(batch(lakes.event()))
     sink = LakeSink(storage, second)
 
-    assert sink.extent(NAME) == Extent("9", is_whole=first is second)
+    assert sink.extent(NAME) == Extent("9", 0, is_whole=first is second)
     assert list(sink.names(CLUSTER, DAY)) == [NAME]
 
 
@@ -217,7 +217,7 @@ def test_batch_of_which_no_event_is_left_is_a_file_of_no_rows():
     LakeSink(storage, formats.PARQUET).deliver(batch())
 
     assert read(storage.get(KEY)).num_rows == 0
-    assert LakeSink(storage, formats.PARQUET).extent(NAME) == Extent("9", is_whole=True)
+    assert LakeSink(storage, formats.PARQUET).extent(NAME) == Extent("9", 0, is_whole=True)
 
 
 class CrashError(Exception):

@@ -6,12 +6,13 @@ import pytest
 
 from dastream.checkpoint import MemoryCheckpoints
 from dastream.decode import Decoder
-from dastream.delivery import REFUSED_RECORDS_MAX, Deliverer
-from dastream.errors import DecryptError, KeyServiceError, SinkError
+from dastream.delivery import Deliverer
+from dastream.errors import ConfigError, DecryptError, KeyServiceError, SinkError
 from dastream.record import Gap
 from dastream.sinks.lake import LakeSink
 from dastream.testing import MemorySink, MemorySource, MemoryStorage
 from dastream.transforms import DEFAULT, NamedTransform
+from dastream.trial import REFUSED_RECORDS_MAX
 from pipelines import (
     DAY_MS,
     EXPECTED_DEAD_LETTERS,
@@ -107,7 +108,7 @@ def test_retention_is_known_once_the_run_has_asked():
     assert running.retention_ms is None
     running.run()
 
-    assert running.retention_ms == 0
+    assert running.retention_ms == DAY_MS
 
 
 def gapped(gap):
@@ -173,7 +174,8 @@ def test_batch_tells_what_it_was_made_from():
 
     ((name, batch),) = sink.batches.items()
     assert name == (CLUSTER, "2026-11-23", SHARD, "after-0")
-    assert (batch.through, batch.records, batch.dropped) == ("2", 2, {"heartbeats": 1})
+    assert [r.position.sequence for r in batch.records] == ["1", batch.through]
+    assert batch.dropped == {"heartbeats": 1}
     assert [(d.record.data, type(d.error).__name__) for d in batch.dead_letters] == [
         (GARBAGE, "EnvelopeError")
     ]
@@ -267,10 +269,65 @@ def test_many_in_a_row_that_do_not_decrypt_stop_the_run_before_they_are_delivere
 
 
 def test_in_a_row_is_counted_over_batches():
-    records = [poison(number) for number in range(1, REFUSED_RECORDS_MAX + 1)]
+    records = [record(activity(1), 1), *(poison(n) for n in range(2, 2 + REFUSED_RECORDS_MAX))]
 
     with pytest.raises(KeyServiceError):
         pipeline(MemorySource(STREAM, records, batch_records_max=7), [MemorySink()]).run()
+
+
+def test_run_of_which_no_record_opens_delivers_nothing_however_often_it_is_started():
+    """A supervisor would else make dead letters of a stream whose key is wrong."""
+    records = [poison(number) for number in range(1, REFUSED_RECORDS_MAX + 1)]
+    sink, checkpoints = MemorySink(), MemoryCheckpoints()
+
+    for _ in range(3):
+        source = MemorySource(STREAM, records, batch_records_max=7)
+        with pytest.raises(ConfigError, match="none of the first 100 records opened") as caught:
+            pipeline(source, [sink], checkpoints).run()
+
+    assert "resource id" in caught.value.hint
+    assert (sink.batches, checkpoints.progress(STREAM)) == ({}, {})
+
+
+def test_batches_that_were_held_back_are_delivered_as_they_were_once_a_record_opens():
+    records = [record(GARBAGE, 1), *(poison(n) for n in range(2, 6)), record(activity(6), 6)]
+    source = MemorySource(STREAM, records, batch_records_max=2)
+
+    counters = pipeline(source, [sink := MemorySink()]).run()
+
+    assert [batch.through for batch in sink.batches.values()] == ["2", "4", "6"]
+    assert counters.dead_letters == {"DecryptError": 4, "EnvelopeError": 1}
+
+
+def test_few_records_that_do_not_open_are_dead_letters_if_there_are_no_others():
+    counters = pipeline([poison(1), poison(2)], [MemorySink()]).run()
+
+    assert counters.dead_letters == {"DecryptError": 2}
+
+
+def test_run_that_is_stopped_before_a_record_opened_delivers_nothing():
+    sink, checkpoints = MemorySink(), MemoryCheckpoints()
+    source = MemorySource(STREAM, [poison(n) for n in (1, 2, 3)], batch_records_max=1)
+    running = pipeline(source, [sink], checkpoints)
+    opens = running._deliver.opens
+
+    def stop(of):
+        running.stop()
+        return opens(of)
+
+    running._deliver.opens = stop
+    running.run()
+
+    assert (sink.batches, checkpoints.progress(STREAM)) == ({}, {})
+
+
+def test_records_that_are_no_envelopes_hold_nothing_back():
+    """They say nothing about the key."""
+    records = [record(GARBAGE, number) for number in range(1, REFUSED_RECORDS_MAX + 3)]
+
+    counters = pipeline(records, [MemorySink()]).run()
+
+    assert counters.dead_letters == {"EnvelopeError": REFUSED_RECORDS_MAX + 2}
 
 
 def test_kms_is_asked_in_the_context_of_the_streams_owner():
@@ -282,7 +339,7 @@ def test_kms_is_asked_in_the_context_of_the_streams_owner():
 
     pipeline([record(activity(1))], [MemorySink()], unwrap=unwrap).run()
 
-    assert contexts == [CONTEXT]
+    assert contexts == [CONTEXT] * 2  # once for the trial, as there is no cache
 
 
 def fails_on_two(event):
@@ -363,7 +420,7 @@ def test_batch_is_delivered_in_parts_when_its_events_outgrow_their_bound():
     pipeline(records, [sink], checkpoints, event_bytes_max=1).run()
 
     batches = sink.batches.values()
-    assert [batch.records for batch in batches] == [1] * 7
+    assert [len(batch.records) for batch in batches] == [1] * 7
     assert [batch.through for batch in batches] == [r.position.sequence for r in records]
     assert checkpoints.progress(STREAM) == {SHARD: records[-1].position.sequence}
 

@@ -5,6 +5,7 @@ import subprocess
 from collections import Counter
 
 import pytest
+from msgspec import structs
 
 from dastream import dead_letter, line
 from dastream.errors import ConfigError, EnvelopeError, SinkError
@@ -12,7 +13,8 @@ from dastream.event import Event, Origin
 from dastream.format.engines import ENGINES
 from dastream.notice import Notice
 from dastream.record import BatchName, DeadLetter, EventBatch, Extent, digest
-from dastream.sinks import jsonl, open_sink
+from dastream.sinks import jsonl, open_sink, parquet
+from dastream.sinks.formats import PARQUET
 from dastream.sinks.jsonl import RECEIPT_BYTES_MAX, Receipt
 from dastream.sinks.lake import LakeSink
 from dastream.storage import open_storage
@@ -23,6 +25,7 @@ BUCKET = "a-lake"
 RECORDS = [record(b"first", 1), record(b"second", 2)]
 NAME = BatchName(CLUSTER, DAY, SHARD, "after-0")
 EVENTS_KEY = f"events/cluster={CLUSTER}/day={DAY}/{SHARD}-after-0.jsonl.gz"
+PARQUET_KEY = EVENTS_KEY.replace("jsonl.gz", "parquet")
 DEAD_LETTERS_KEY = EVENTS_KEY.replace("events/", "dead-letter/")
 
 EVENT = Event("0a-0", compact(entry("SELECT 'ü'")), Origin(ENGINES["postgresql"]))
@@ -30,13 +33,13 @@ DEAD_LETTER = DeadLetter(RECORDS[1], EnvelopeError("envelope: not a JSON object"
 BATCH = EventBatch(
     name=NAME,
     through="2",
-    records=2,
+    records=RECORDS,
     digest=digest(RECORDS),
     events=(EVENT, EVENT.replace(commandText="two\nlines")),
     dropped=Counter(heartbeats=3),
     dead_letters=(DEAD_LETTER,),
 )
-WHOLE = Extent("2", is_whole=True)
+WHOLE = Extent("2", 2, is_whole=True)
 RECEIPT = Receipt(
     start="after-0",
     through="2",
@@ -45,6 +48,7 @@ RECEIPT = Receipt(
     events=2,
     dropped={"heartbeats": 3},
     dead_letters=1,
+    dead_records="2",
 )
 
 
@@ -139,10 +143,71 @@ def test_batch_whose_dead_letters_are_missing_is_not_whole_until_it_is_delivered
     sink.deliver(BATCH)
     del storage.objects[DEAD_LETTERS_KEY]
 
-    assert sink.extent(NAME) == Extent("2", is_whole=False)
+    assert sink.extent(NAME) == Extent("2", 2, is_whole=False)
     assert set(sink.names(CLUSTER, DAY)) == {NAME}
     assert sink.deliver(BATCH) is True
     assert sink.extent(NAME) == WHOLE
+
+
+@pytest.mark.parametrize("now", ["first", "both", "none"])
+def test_which_records_are_dead_letters_is_settled_by_the_first_delivery(now):
+    """The second one would have others: a limit was raised, or a transform failed once."""
+    sink = LakeSink(storage := MemoryStorage())
+    sink.deliver(BATCH)
+    del storage.objects[DEAD_LETTERS_KEY]
+    dead = {"first": RECORDS[:1], "both": RECORDS, "none": []}[now]
+    letters = tuple(DeadLetter(one, EnvelopeError("envelope: too long")) for one in dead)
+
+    assert sink.deliver(changed(events=(), dead_letters=letters, is_again=True)) is True
+
+    (letter,) = gunzip_lines(storage.objects[DEAD_LETTERS_KEY])
+    told = json.loads(letter)
+    assert (told["sequenceNumber"], told["data"]) == ("2", "c2Vjb25k")
+    assert told["error"] == ("EnvelopeError" if now == "both" else "RecordError")
+    assert sink.extent(NAME) == WHOLE
+
+
+@pytest.mark.parametrize("expired", [1, 2])
+def test_dead_letters_that_are_missing_are_counted_from_the_end_where_records_expired(expired):
+    records = [record(b"%d" % number, number) for number in range(1, 5)]
+    letters = [DeadLetter(one, EnvelopeError("envelope: x")) for one in records[1:3]]
+    whole = changed(records=records, through="4", digest="of all", dead_letters=letters, events=())
+    sink = LakeSink(storage := MemoryStorage())
+    sink.deliver(whole)
+    del storage.objects[DEAD_LETTERS_KEY]
+
+    left = dataclasses.replace(
+        whole, records=records[expired:], digest="of fewer", dead_letters=(), has_gap=True
+    )
+    sink.deliver(dataclasses.replace(left, is_again=True))
+
+    told = [json.loads(text) for text in gunzip_lines(storage.objects[DEAD_LETTERS_KEY])]
+    assert [letter["sequenceNumber"] for letter in told] == ["2", "3"][expired - 1 :]
+
+
+def test_record_that_was_a_dead_letter_gives_no_event_in_another_format():
+    storage = MemoryStorage()
+    LakeSink(storage).deliver(BATCH)
+    del storage.objects[DEAD_LETTERS_KEY]
+    of_second = Event(
+        "0b-0", EVENT.entry, Origin(EVENT.origin.engine, position=RECORDS[1].position)
+    )
+    again = changed(events=(EVENT, of_second), dead_letters=(), is_again=True)
+
+    LakeSink(storage, PARQUET).deliver(again)
+
+    assert parquet.receipt(storage.objects[PARQUET_KEY]).events == 1
+    assert len(gunzip_lines(storage.objects[DEAD_LETTERS_KEY])) == 1
+
+
+@pytest.mark.parametrize("ranges", ["x", "3", "1-999999999"])
+def test_receipt_with_other_dead_records_stops_with_a_sink_error(ranges):
+    receipt = structs.replace(RECEIPT, dead_records=ranges)
+    storage = MemoryStorage()
+    storage.put_if_absent(EVENTS_KEY, jsonl.pack([], receipt))
+
+    with pytest.raises(SinkError, match="not as dastream writes it"):
+        LakeSink(storage).deliver(BATCH)
 
 
 def test_events_are_written_before_dead_letters():
@@ -213,7 +278,7 @@ def test_other_records_under_the_name_stop_with_a_sink_error(sink, other):
 
 def test_batch_of_which_records_expired_is_what_is_held_if_it_goes_as_far(sink):
     sink.deliver(BATCH)
-    rest = changed(digest="of fewer records", records=1, has_gap=True)
+    rest = changed(digest="of fewer records", records=RECORDS[1:], has_gap=True)
 
     assert sink.deliver(rest) is False
     with pytest.raises(SinkError, match="other records"):

@@ -43,6 +43,10 @@ class Peer:
         self._go_on(seconds)
         self._ahead += timedelta(seconds=seconds)
 
+    def seconds(self):
+        """A clock to read it by, for which as much time passes."""
+        return time.monotonic() + self._ahead.total_seconds()
+
     def _date(self, parsed, **_):
         """The header comes from the HTTP server, which knows the real time only."""
         date = format_datetime(datetime.now(UTC) + self._ahead, usegmt=True)

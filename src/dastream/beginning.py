@@ -8,6 +8,8 @@ from typing import NamedTuple
 from dastream import notice
 from dastream.checkpoint import Beginning, Checkpoints
 from dastream.delivery import Deliverer
+from dastream.errors import ConfigError
+from dastream.holdings import Held
 from dastream.record import SHARD_END, is_reached, iso_time
 from dastream.sources import Source, StreamDescription
 
@@ -32,7 +34,7 @@ def settle(source: Source, deliver: Deliverer, checkpoints: Checkpoints) -> Star
 
     A stream is known by its creation, so that one which was made again under its name is begun
     anew. What the sinks hold goes before a checkpoint that is behind it or was lost. Raises
-    ServiceError.
+    ServiceError, and ConfigError for a start that is to come.
     """
     name, stream = source.stream, source.describe()
     beginning = checkpoints.beginning(name)
@@ -47,22 +49,24 @@ def settle(source: Source, deliver: Deliverer, checkpoints: Checkpoints) -> Star
     if held:
         told.append(f"{name}: the sinks hold more than the state tells; going on where they end")
     if beginning is None or not is_begun:
-        beginning = _begin(name, stream, checkpoints, beginning, is_held=bool(held))
-    for shard, through in held.items():
-        checkpoints.commit(name, shard, through)
-    return Start(progress | held, beginning.start_ms, stream.retention_ms, tuple(told))
+        is_held = beginning is None and deliver.holds_anything()
+        beginning = _begin(name, stream, checkpoints, beginning, is_held=is_held)
+    for one in held:
+        progress.pop(one.shard, None)
+        if one.after is not None:
+            checkpoints.commit(name, one.shard, one.after)
+            progress[one.shard] = one.after
+    return Start(progress, beginning.start_ms, stream.retention_ms, tuple(told))
 
 
-def _held(
-    deliver: Deliverer, stream: StreamDescription, progress: Mapping[str, str]
-) -> dict[str, str]:
-    """How far the sinks hold the shards of which they hold more than the progress tells."""
+def _held(deliver: Deliverer, stream: StreamDescription, progress: Mapping[str, str]) -> list[Held]:
+    """The shards of which the sinks hold more than the progress tells."""
     unfinished = [shard for shard in stream.shards if progress.get(shard) != SHARD_END]
-    return {
-        shard: through
-        for shard, through in deliver.held(stream, unfinished)
-        if shard not in progress or not is_reached(through, by=progress[shard])
-    }
+    return [
+        held
+        for held in deliver.held(stream, unfinished)
+        if held.shard not in progress or not is_reached(held.through, by=progress[held.shard])
+    ]
 
 
 def _begin(
@@ -81,12 +85,18 @@ def _begin(
 
 
 def _start_ms(stream: StreamDescription, earlier: Beginning | None, *, is_held: bool) -> int:
-    """From when on records are wanted, of those that the stream has.
+    """From when on records are wanted: of those that the stream has, or, later on, may have lost.
 
-    Where sinks hold something, the time of an earlier `latest` is lost: then it is all of them.
+    Where sinks hold something, the stream was read before: then what has expired since is missing,
+    and the time of an earlier `latest` is lost, so it is all records.
     """
+    if stream.start_ms is not None and stream.start_ms > stream.now_ms:
+        raise ConfigError(
+            f"source: start is after {iso_time(stream.now_ms)}, the present time of Kinesis",
+            hint="give a time that has been, or start=latest",
+        )
     if earlier is not None:
-        return max(earlier.start_ms, stream.horizon_ms)
-    if stream.start_ms is None:
-        return stream.horizon_ms if is_held else stream.now_ms
-    return max(stream.start_ms, stream.horizon_ms)
+        return max(earlier.start_ms, stream.created_ms)
+    if is_held:
+        return max(stream.start_ms or 0, stream.created_ms)
+    return stream.now_ms if stream.start_ms is None else max(stream.start_ms, stream.lasting_ms)

@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from dastream import holdings
 from dastream.clients import open_client
 from dastream.decode import Decoder
-from dastream.errors import DecryptError, KeyServiceError, RecordError
+from dastream.errors import DecryptError, EnvelopeError, KeyServiceError, RecordError
 from dastream.event import Event
+from dastream.holdings import Held
 from dastream.keys import CachingUnwrap, open_unwrap
 from dastream.notice import Notice
 from dastream.record import (
     BatchName,
     DeadLetter,
     EventBatch,
+    Extent,
     Record,
     RecordBatch,
     digest,
@@ -26,14 +28,16 @@ from dastream.settings import Settings
 from dastream.sinks import Sink, open_sink, require_entries
 from dastream.sources import StreamDescription
 from dastream.transforms import NamedTransform, apply, open_transforms
+from dastream.trial import REFUSED_RECORDS_MAX
 
 __all__ = ["EVENT_BYTES_MAX", "Deliverer", "Delivery", "DeliveryPlan", "memory_bytes"]
 
-REFUSED_RECORDS_MAX = 100
-"""Records in a row that do not decrypt, before a run stops."""
-
 EVENT_BYTES_MAX = 128 * 1024 * 1024
 """Bytes of events that are held in memory before they are delivered."""
+
+DEAD_SPANS_MAX = 500
+"""Spans of dead letters in a batch: a receipt tells them, and has room for so many. In a batch
+that must not be delivered in parts, all that follows is in the last span."""
 
 EVENT_OVERHEAD_BYTES = 200
 """What an event takes beside its entry, measured; entries may be as short as `{}`."""
@@ -101,24 +105,35 @@ class Deliverer:
             delivery, rest = self._next(rest, whole=whole)
             yield delivery
 
-    def extent(self, batch: RecordBatch) -> str | None:
-        """How far the sinks hold the batch that starts where this one does. Raises SinkError."""
-        if not batch.records:
-            return None
-        extent = holdings.extent(self._sinks, self._name(batch))
-        return extent.through if extent else None
+    def opens(self, record: Record) -> bool | None:
+        """Whether a record decrypts, None where there is nothing to decrypt.
 
-    def is_held(self, batch: RecordBatch) -> bool:
-        """Whether every sink has all of the batch that starts where this one does.
+        Raises KeyServiceError.
+        """
+        try:
+            self._decode(record)
+        except DecryptError:
+            return False
+        except EnvelopeError:
+            return None
+        except RecordError:
+            """It did, and what was in it is no activity."""
+        return True
+
+    def extent(self, batch: RecordBatch) -> Extent | None:
+        """How much the sinks hold of the batch that starts where this one does.
 
         Raises SinkError.
         """
-        extent = holdings.extent(self._sinks, self._name(batch))
-        return extent is not None and extent.is_whole
+        return holdings.extent(self._sinks, self._name(batch)) if batch.records else None
 
-    def held(self, stream: StreamDescription, shards: Iterable[str]) -> Iterator[tuple[str, str]]:
+    def held(self, stream: StreamDescription, shards: Iterable[str]) -> Iterator[Held]:
         """How far the sinks hold some shards. Raises SinkError."""
         return holdings.progress(self._sinks, self._resource_id, stream, shards)
+
+    def holds_anything(self) -> bool:
+        """Whether any sink holds anything of the stream, however old. Raises SinkError."""
+        return any(sink.holds(self._resource_id) for sink in self._sinks)
 
     def notify(self, notice: Notice) -> None:
         """Bring a notice into every sink. Raises SinkError."""
@@ -133,7 +148,9 @@ class Deliverer:
     def _next(self, batch: RecordBatch, *, whole: bool) -> tuple[Delivery, RecordBatch | None]:
         """Deliver a part of a batch, and let go of it before there is another one."""
         batch, part, rest = self._part(batch, whole=whole)
-        return self._deliver(batch, part) if batch.records else Delivery(batch.through), rest
+        if not batch.records:
+            return Delivery(batch.through), rest
+        return self._deliver(batch, part, is_again=whole), rest
 
     def _part(
         self, batch: RecordBatch, *, whole: bool
@@ -145,22 +162,24 @@ class Deliverer:
         part = _Part()
         for record in batch.records:
             self._add(record, part)
-            if part.event_bytes >= self._event_bytes_max and not whole:
+            if self._is_full(part) and not whole:
                 assert record.position is not None, "a stream's record has a position"
                 first, rest = batch.split(record.position.sequence)
                 return first, part, rest
         return batch, part, None
 
+    def _is_full(self, part: _Part) -> bool:
+        is_listed = part.dead_spans >= DEAD_SPANS_MAX
+        return is_listed or part.event_bytes >= self._event_bytes_max
+
     def _add(self, record: Record, part: _Part) -> None:
         try:
+            _check_listable(part)
             decoded = self._decoded(record)
             part.see(record, decoded)
-            events = apply(self._transforms, decoded, part.dropped)
+            part.add(apply(self._transforms, decoded, part.dropped))
         except RecordError as error:
-            part.dead_letters.append(DeadLetter(record, _bare(error)))
-            return
-        part.events += events
-        part.event_bytes += memory_bytes(events)
+            part.add_letter(DeadLetter(record, _bare(error)))
 
     def _decoded(self, record: Record) -> list[Event]:
         try:
@@ -178,23 +197,24 @@ class Deliverer:
         self._refused_in_a_row = 0
         return events
 
-    def _deliver(self, batch: RecordBatch, part: _Part) -> Delivery:
+    def _deliver(self, batch: RecordBatch, part: _Part, *, is_again: bool) -> Delivery:
         events = EventBatch(
             name=self._name(batch),
             through=batch.through,
-            records=len(batch.records),
+            records=batch.records,
             digest=digest(batch.records),
             events=tuple(part.events),
             dropped=part.dropped,
             dead_letters=tuple(part.dead_letters),
             has_gap=batch.gap is not None,
+            is_again=is_again,
         )
         stored = [sink.deliver(events) for sink in self._sinks]
         is_new = any(stored)
         hits, misses = self._keys_used()
         return Delivery(
             through=batch.through,
-            records=events.records,
+            records=len(batch.records),
             record_bytes=sum(len(record.data) for record in batch.records),
             events=len(events.events) if is_new else 0,
             events_held=0 if is_new else len(events.events),
@@ -256,7 +276,21 @@ class _Part:
     event_bytes: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     dead_letters: list[DeadLetter] = field(default_factory=list)
+    dead_spans: int = 0
+    is_in_dead_span: bool = False
     seen_ms: dict[str, int] = field(default_factory=dict)
+
+    def add(self, events: Sequence[Event]) -> None:
+        """Add what became of the next record."""
+        self.events += events
+        self.event_bytes += memory_bytes(events)
+        self.is_in_dead_span = False
+
+    def add_letter(self, letter: DeadLetter) -> None:
+        """Add the next record as a dead letter."""
+        self.dead_letters.append(letter)
+        self.dead_spans += not self.is_in_dead_span
+        self.is_in_dead_span = True
 
     def see(self, record: Record, events: Iterable[Event]) -> None:
         """Note that an instance was heard of, also by a heartbeat."""
@@ -265,6 +299,12 @@ class _Part:
             if event.origin.instance_id is not None:
                 self.seen_ms[event.origin.instance_id] = record.arrival_ms
                 return  # the events of one record are of one instance
+
+
+def _check_listable(part: _Part) -> None:
+    """Raise RecordError if a receipt has no room to tell of another span after this record."""
+    if part.dead_spans >= DEAD_SPANS_MAX:
+        raise RecordError("record: too many before it in its batch do not decode")
 
 
 def memory_bytes(events: Sequence[Event]) -> int:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
+from itertools import chain
+from typing import NamedTuple
 
 from dastream.errors import SinkError
 from dastream.record import BatchName, Extent, utc_day
 from dastream.sinks import Sink
 from dastream.sources import StreamDescription
 
-__all__ = ["extent", "progress"]
+__all__ = ["Held", "extent", "progress"]
 
 
 def extent(sinks: Iterable[Sink], name: BatchName) -> Extent | None:
@@ -19,16 +21,27 @@ def extent(sinks: Iterable[Sink], name: BatchName) -> Extent | None:
     Raises SinkError also if they hold different batches under its name.
     """
     held = [sink.extent(name) for sink in sinks]
-    extents = {extent.through for extent in held if extent is not None}
-    if len(extents) > 1:
+    extents = [extent for extent in held if extent is not None]
+    if len({extent.through for extent in extents}) > 1:
         raise _different_batches()
-    is_whole = all(extent is not None and extent.is_whole for extent in held)
-    return Extent(extents.pop(), is_whole) if extents else None
+    is_whole = len(extents) == len(held) and all(extent.is_whole for extent in extents)
+    return extents[0]._replace(is_whole=is_whole) if extents else None
+
+
+class Held(NamedTuple):
+    """How far a shard is held: `through` a position, and to be gone on with after another one.
+
+    `after` is earlier where the last batch is held in part, and None for the shard's beginning.
+    """
+
+    shard: str
+    after: str | None
+    through: str
 
 
 def progress(
     sinks: Sequence[Sink], resource_id: str, stream: StreamDescription, shards: Iterable[str]
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[Held]:
     """How far each of some shards is held, for those of which something is.
 
     A shard's batches go into all sinks one after another, so all but the last are held by every
@@ -37,10 +50,10 @@ def progress(
     """
     for shard, name in _last_batches(sinks, resource_id, stream, set(shards)):
         held = extent(sinks, name)
-        if held is not None and held.is_whole:
-            yield shard, held.through
-        elif _sequence(name) > int(stream.shards[shard]):
-            yield shard, name.start.removeprefix("after-")
+        if held is not None:
+            start = name.start.removeprefix("after-")
+            again = None if start == stream.shards[shard] else start
+            yield Held(shard, held.through if held.is_whole else again, held.through)
 
 
 def _last_batches(
@@ -51,24 +64,29 @@ def _last_batches(
     From the last day back, until every sink has told a batch of every shard; what an earlier
     stream of the same name left is none.
     """
-    found: dict[str, list[set[BatchName]]] = {shard: [set() for _ in sinks] for shard in shards}
+    found: dict[str, list[list[BatchName]]] = {shard: [[] for _ in sinks] for shard in shards}
     for day in _days(stream):
         for number, sink in enumerate(sinks):
             for name in sink.names(resource_id, day):
                 if name.shard in shards and _sequence(name) >= int(stream.shards[name.shard]):
-                    found[name.shard][number].add(name)
+                    found[name.shard][number] = _last_two(*found[name.shard][number], name)
         if all(all(held) for held in found.values()):
             break
     for shard, held in found.items():
-        if names := sorted(set().union(*held), key=_sequence):
+        if names := _last_two(*chain.from_iterable(held)):
             _check_filled_together(held, names)
             yield shard, names[-1]
 
 
-def _check_filled_together(held: Iterable[set[BatchName]], names: Sequence[BatchName]) -> None:
+def _last_two(*names: BatchName) -> list[BatchName]:
+    """More need not be remembered of a day's batches, which may be many."""
+    return sorted(set(names), key=_sequence)[-2:]
+
+
+def _check_filled_together(held: Iterable[list[BatchName]], names: Sequence[BatchName]) -> None:
     """A crash leaves a sink one batch behind; one that holds nothing begins with the last."""
     for of_sink in held:
-        if of_sink and not of_sink & set(names[-2:]):
+        if of_sink and not set(of_sink) & set(names):
             raise _different_batches()
 
 

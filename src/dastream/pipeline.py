@@ -28,6 +28,7 @@ from dastream.lanes import Lanes, Move
 from dastream.record import Gap, RecordBatch
 from dastream.resumption import Resumption
 from dastream.sources import Source
+from dastream.trial import tried
 
 __all__ = ["Counters", "Pipeline"]
 
@@ -116,17 +117,22 @@ class Pipeline:
         self._is_stopped = False
 
     def run(self) -> Counters:
-        """Run until the source ends. Raises ServiceError, also if all records are refused."""
+        """Run until the source ends.
+
+        Raises ServiceError, also where record after record is refused, and ConfigError if no
+        record has opened.
+        """
         start = settle(self._source, self._deliver, self._checkpoints)
         self.retention_ms = start.retention_ms
         for line in start.told:
             self._tell(line)
         resumption = Resumption(self._deliver.extent)
         with self._lanes() as move:
-            for read in self._source.batches(start.progress, start.start_ms):
+            batches = self._source.batches(start.progress, start.start_ms)
+            for read in tried(batches, self._deliver.opens, lambda: self._is_stopped):
+                if read.gap is not None:
+                    self._report(read.gap)
                 for batch, is_held in resumption(read):
-                    if batch.gap is not None:
-                        self._report(batch.gap)
                     move(batch, is_held)
         if resumption.is_waiting and not self._is_stopped:
             raise SinkError(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -33,6 +33,8 @@ __all__ = [
 
 DAY_MS = 86_400_000
 """A UTC day, which has no leap second on a computer's clock."""
+
+_DEAD_BEFORE = "record: it did not decode when its batch was first delivered; it may now"
 
 SHARD_END = "SHARD_END"
 """The sequence number of a shard's end: a shard through `SHARD_END` has nothing more to give."""
@@ -110,6 +112,11 @@ class RecordBatch:
         rest = self.records[len(held) :]
         return left, RecordBatch(self.stream, self.shard, through, self.through, rest)
 
+    def last(self, count: int) -> RecordBatch:
+        """The same batch with only so many of its records, the last ones."""
+        records = self.records[max(0, len(self.records) - count) :]
+        return replace(self, records=records)
+
     def joined(self, later: RecordBatch) -> RecordBatch:
         """This batch and the one that follows it, as one."""
         records = self.records + later.records
@@ -131,9 +138,13 @@ class BatchName(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """How much a sink holds of a batch: `through` where it goes, and whether all of it is there."""
+    """How much a sink holds of a batch: where it goes, and whether all of it is there.
+
+    `records` is how many records the batch was made from.
+    """
 
     through: str
+    records: int
     is_whole: bool
 
 
@@ -141,19 +152,40 @@ class Extent(NamedTuple):
 class EventBatch:
     """What a `RecordBatch` became: the events to deliver for the same range, as one unit.
 
-    `records` and `digest` tell how many and which records it was made from, `dropped` counts
-    events by the transform that dropped them. `has_gap` is whether some of its records may have
-    expired before they were read.
+    It was made from `records`, of which `digest` is the digest; `dropped` counts events by the
+    transform that dropped them. `has_gap` is whether some of its records may have expired before
+    they were read, `is_again` whether sinks may hold some of it already.
     """
 
     name: BatchName
     through: str
-    records: int
+    records: Sequence[Record]
     digest: str
     events: tuple[Event, ...]
     dropped: Mapping[str, int]
     dead_letters: tuple[DeadLetter, ...]
     has_gap: bool = False
+    is_again: bool = False
+
+    @property
+    def dead_records(self) -> Iterator[int]:
+        """The numbers of the records that are dead letters, counted from 1."""
+        dead = {letter.record.position for letter in self.dead_letters}
+        return (n for n, record in enumerate(self.records, start=1) if record.position in dead)
+
+    def settled(self, dead_records: Iterable[int], records: int) -> EventBatch:
+        """This batch with the dead letters that its first delivery had, of so many records.
+
+        They are told by their numbers there; the first records may have expired since. One that
+        decodes now is a dead letter none the less: no event of it was delivered.
+        """
+        expired = records - len(self.records)
+        dead = [self.records[n - expired - 1] for n in sorted(dead_records) if n > expired]
+        now = {letter.record.position: letter for letter in self.dead_letters}
+        letters = (now.get(r.position) or DeadLetter(r, RecordError(_DEAD_BEFORE)) for r in dead)
+        positions = {record.position for record in dead}
+        events = (event for event in self.events if event.origin.position not in positions)
+        return replace(self, events=tuple(events), dead_letters=tuple(letters))
 
     def is_held_as(self, through: str, digest: str) -> bool:
         """Whether what is held under this batch's name is this batch.

@@ -13,7 +13,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dastream.errors import SinkError
 from dastream.event import Event
 from dastream.notice import Notice
-from dastream.record import BatchName, EventBatch, Extent, Record, RecordBatch, is_reached
+from dastream.record import (
+    DAY_MS,
+    BatchName,
+    EventBatch,
+    Extent,
+    Record,
+    RecordBatch,
+    is_reached,
+)
 from dastream.sources import BatchLimits, StreamDescription
 from dastream.sources.batcher import Batcher
 from dastream.storage import StoredObject
@@ -45,7 +53,7 @@ class MemorySource:
         return StreamDescription(
             created_ms=0,
             now_ms=max(arrivals, default=0),
-            retention_ms=max(arrivals, default=0) - min(arrivals, default=0),
+            retention_ms=max(arrivals, default=0) - min(arrivals, default=0) + DAY_MS,
             start_ms=0,
             shards=dict.fromkeys(self._shards, BEGINNING),
         )
@@ -107,9 +115,12 @@ class MemorySink:
     def names(self, resource_id: str, day: str) -> Iterator[BatchName]:
         return (name for name in self.batches if (name.resource_id, name.day) == (resource_id, day))
 
+    def holds(self, resource_id: str) -> bool:
+        return any(name.resource_id == resource_id for name in self.batches)
+
     def extent(self, name: BatchName) -> Extent | None:
         held = self.batches.get(name)
-        return Extent(held.through, is_whole=True) if held else None
+        return Extent(held.through, len(held.records), is_whole=True) if held else None
 
     def deliver(self, batch: EventBatch) -> bool:
         held = self.batches.get(batch.name)

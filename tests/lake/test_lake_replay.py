@@ -398,7 +398,7 @@ def test_name_that_is_held_by_something_else_stops_the_replay(tmp_path):
 def test_receipt_that_lists_no_letters_of_this_pass_stops_the_replay(tmp_path, through):
     class Strange(MemorySink):
         def extent(self, name):
-            return Extent(through, is_whole=True)
+            return Extent(through, 1, is_whole=True)
 
     with pytest.raises(SinkError, match="not as dastream writes it"):
         replay(put(tmp_path, *letters(1)), Strange(), unwrap=Keys())
@@ -450,24 +450,6 @@ def test_each_record_is_delivered_once_whatever_decodes_and_whenever_it_ends(
         replay(place, LakeSink(storage, formats[-1]), unwrap=Keys())
 
     assert shown(storage) == expected(*present)
-
-
-@given(st.sets(st.integers(1, 1000), min_size=1))
-def test_numbers_come_back_from_their_ranges(numbers):
-    assert bundles.numbers(bundles.ranges(sorted(numbers))) == numbers
-
-
-def test_ranges_are_short():
-    assert bundles.ranges([1, 2, 3, 7, 9, 10]) == "1-3,7,9-10"
-    assert len(bundles.ranges(range(1, bundles.LETTERS_MAX + 1, 2))) < 4096
-
-
-@pytest.mark.parametrize(
-    "text", ["", "a", "1-", "-1", "1,,2", "1 2", "SHARD_END", "49613", "\u0661"]
-)
-def test_what_is_no_ranges_is_refused(text):
-    with pytest.raises(ValueError, match="no ranges"):
-        bundles.numbers(text)
 
 
 def test_bundle_has_at_most_so_many_letters_and_bytes(monkeypatch):

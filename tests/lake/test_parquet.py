@@ -33,7 +33,7 @@ def returned(events):
     storage = MemoryStorage()
     name = BatchName(support.CLUSTER, support.DAY, support.SHARD, "from-start")
     LakeSink(storage, formats.PARQUET).deliver(
-        EventBatch(name, "9", 1, "digest", tuple(events), {}, ())
+        EventBatch(name, "9", (), "digest", tuple(events), {}, ())
     )
     [(key, data)] = storage.objects.items()
     item = DeliveredObject(key, len(data), 0, 0)

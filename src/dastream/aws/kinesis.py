@@ -156,10 +156,10 @@ def _deliver_first(deliver: Deliverer, meter: Meter, records: Sequence[Record]) 
     held = deliver.extent(batch)
     if held is None:
         return _deliver_new(deliver, meter, batch)
-    batch, _ = batch.split(held)
-    if batch.through == held:
+    batch, _ = batch.split(held.through)
+    if batch.through == held.through:
         return next(deliver(batch, whole=True))
-    if deliver.is_held(batch):
+    if held.is_whole:
         return Delivery(batch.through, records=len(batch.records))
     raise SinkError(
         "sink: a batch is held in part, and further than the invocation reaches",

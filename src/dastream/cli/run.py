@@ -92,6 +92,14 @@ Examples:
     help="Deliver a batch when its first record was read this long ago.",
 )
 @click.option(
+    "--read-bytes-max",
+    type=click.IntRange(min=1),
+    metavar="BYTES",
+    default=_LIMITS.read_bytes_max,
+    show_default=True,
+    help="Deliver the largest batch when the records of all shards that wait have this many bytes.",
+)
+@click.option(
     "--silence-seconds-max",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
@@ -119,18 +127,20 @@ def command(
     resource_id: str | None,
     flush_bytes_max: int,
     flush_age_seconds_max: float,
+    read_bytes_max: int,
     silence_seconds_max: float,
     lag_share_max: float,
 ) -> int:
     """Read a stream, decode it, and deliver each event once into a lake.
 
     Progress is kept in --state, so that a run goes on where the last one ended. What cannot be
-    decoded is kept as it is under dead-letter/ in the lake, and the exit code is then 3. SIGINT
-    and SIGTERM deliver what has been read and end the run as if it were done.
+    decoded is kept as it is under dead-letter/ in the lake, and the exit code is then 3, as it is
+    where records had expired before they were read. SIGINT and SIGTERM deliver what has been read
+    and end the run as if it were done.
     """
     given = {"transforms": transforms, "resource_id": resource_id}
     settings = Settings.from_environment(os.environ, **given_settings() | given)
-    limits = BatchLimits(flush_bytes_max, flush_age_seconds_max)
+    limits = BatchLimits(flush_bytes_max, flush_age_seconds_max, read_bytes_max)
     with ExitStack() as parts:
         source = parts.enter_context(closing(open_source(source_url, once=once, limits=limits)))
         owner = owner_of(source.stream, settings.resource_id)
@@ -150,7 +160,7 @@ def command(
         )
         with stop_on_signals(pipeline.stop), show_progress(pipeline, source, watch):
             counters = pipeline.run()
-    return NOT_CLEAN if counters.dead_letters else DONE
+    return NOT_CLEAN if counters.dead_letters or counters.gaps else DONE
 
 
 def open_kms_unwrap(settings: Settings, source_url: str) -> CachingUnwrap:

@@ -173,6 +173,10 @@ class ViewSink:
         del resource_id, day
         return ()
 
+    def holds(self, resource_id: str) -> bool:
+        del resource_id
+        return False
+
     def extent(self, name: BatchName) -> None:
         """Nothing is held."""
         del name

@@ -37,6 +37,13 @@ class Sink(Protocol):
         """
         ...
 
+    def holds(self, resource_id: str) -> bool:
+        """Whether anything is held of a stream, of whatever day.
+
+        Asked at the start of a run that has no state.
+        """
+        ...
+
     def extent(self, name: BatchName) -> Extent | None:
         """How much is held of the batch of that name, None for nothing.
 
@@ -48,8 +55,9 @@ class Sink(Protocol):
     def deliver(self, batch: EventBatch) -> bool:
         """Make a batch durable before returning; False, and nothing done, if it is there already.
 
-        Raises SinkError if something other than this batch (`EventBatch.is_held_as`) is held
-        under its name.
+        Which of its records are dead letters is settled by the first delivery that left anything,
+        and what is missing is completed as that had it (`EventBatch.settled`). Raises SinkError
+        if something other than this batch (`EventBatch.is_held_as`) is held under its name.
         """
         ...
 

@@ -33,7 +33,10 @@ _SUBFIELD = b"da"
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What an object holds: the range it covers, counts, and which records it was made from."""
+    """What an object holds: the range it covers, counts, and which records it was made from.
+
+    `dead_records` has the numbers of those that became dead letters, as `1-3,7`.
+    """
 
     start: str
     through: str
@@ -42,6 +45,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     events: int
     dropped: dict[str, int]
     dead_letters: int
+    dead_records: str = ""
 
 
 def pack(texts: Iterable[bytes], receipt: Receipt) -> bytes:

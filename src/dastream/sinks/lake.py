@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 from dastream import dead_letter
 from dastream.errors import ServiceError, SinkError
 from dastream.notice import Notice, write
+from dastream.ranges import numbers, ranges
 from dastream.record import BatchName, EventBatch, Extent
 from dastream.settings import split_url
 from dastream.sinks import jsonl
@@ -56,36 +57,34 @@ class LakeSink:
             if name := _NAME.fullmatch(key.removeprefix(folder)):
                 yield BatchName(resource_id, day, name["shard"], name["start"])
 
+    def holds(self, resource_id: str) -> bool:
+        """Looked for among the events: a batch has such an object, if it has any."""
+        return any(True for _ in self._keys(f"{_EVENTS}/cluster={resource_id}/"))
+
     def extent(self, name: BatchName) -> Extent | None:
         """Read from the receipt of the events, which tells if there should be dead letters.
 
         In the other format only, as after a change of the URL, a batch is not whole.
         """
-        for format in (self._format, *FORMATS):
-            receipt = self._receipt(_key(_EVENTS, name, format), format)
+        for format, receipt in self._receipts(name):
             if receipt is not None:
                 is_ours = format is self._format
-                return Extent(receipt.through, is_ours and self._has_letters(name, receipt))
+                is_whole = is_ours and self._has_letters(name, receipt)
+                return Extent(receipt.through, receipt.records, is_whole)
         return None
 
     def deliver(self, batch: EventBatch) -> bool:
-        """Put what is absent, and make sure that what is there is this batch."""
-        receipt = jsonl.Receipt(
-            start=batch.name.start,
-            through=batch.through,
-            records=batch.records,
-            digest=batch.digest,
-            events=len(batch.events),
-            dropped=dict(batch.dropped),
-            dead_letters=len(batch.dead_letters),
-        )
-        data = self._format.pack(batch.events, receipt)
-        is_new = self._put(_EVENTS, batch, self._format, data)
-        if batch.dead_letters:
-            lines = (dead_letter.write(letter) + b"\n" for letter in batch.dead_letters)
-            data = jsonl.pack(lines, receipt)
-            is_new |= self._put(_DEAD_LETTERS, batch, JSON_LINES, data)
-        return is_new
+        """Put what is absent, and make sure that what is there is this batch.
+
+        If its events are there, their receipt tells which of its records are dead letters.
+        """
+        if batch.is_again and (held := self._first_receipt(batch.name)):
+            batch = _settled(batch, held)
+        key = _key(_EVENTS, batch.name, self._format)
+        is_new = self._put_if_absent(key, self._format.pack(batch.events, _receipt_of(batch)))
+        if not is_new:
+            batch = _settled(batch, self._held(batch, key, self._format))
+        return self._put_letters(batch) or is_new
 
     def notify(self, resource_id: str, notice: Notice) -> None:
         """Put it beside the events, where no reader of events looks."""
@@ -100,17 +99,33 @@ class LakeSink:
         key = _key(_DEAD_LETTERS, name, JSON_LINES)
         return not receipt.dead_letters or self._receipt(key, JSON_LINES) is not None
 
-    def _put(self, kind: str, batch: EventBatch, format: Format, data: bytes) -> bool:
-        key = _key(kind, batch.name, format)
-        if self._put_if_absent(key, data):
-            return True
+    def _put_letters(self, batch: EventBatch) -> bool:
+        if not batch.dead_letters:
+            return False
+        key = _key(_DEAD_LETTERS, batch.name, JSON_LINES)
+        lines = (dead_letter.write(letter) + b"\n" for letter in batch.dead_letters)
+        is_new = self._put_if_absent(key, jsonl.pack(lines, _receipt_of(batch)))
+        if not is_new:
+            self._held(batch, key, JSON_LINES)
+        return is_new
+
+    def _first_receipt(self, name: BatchName) -> jsonl.Receipt | None:
+        """The receipt of a batch's events, in whatever format they are there."""
+        return next(filter(None, (receipt for _, receipt in self._receipts(name))), None)
+
+    def _receipts(self, name: BatchName) -> Iterator[tuple[Format, jsonl.Receipt | None]]:
+        for format in (self._format, *FORMATS):
+            yield format, self._receipt(_key(_EVENTS, name, format), format)
+
+    def _held(self, batch: EventBatch, key: str, format: Format) -> jsonl.Receipt:
+        """The receipt of what is held of a batch. Raises SinkError if it is of another one."""
         held = self._receipt(key, format)
         if held is None or not batch.is_held_as(held.through, held.digest):
             raise SinkError(
                 f"sink: {key} holds other records",
                 hint="another consumer writes here: stop it, or deliver to another place",
             )
-        return False
+        return held
 
     def _put_if_absent(self, key: str, data: bytes) -> bool:
         try:
@@ -136,6 +151,28 @@ class LakeSink:
         if receipt is None:
             raise SinkError(f"sink: {key} is there, but not as dastream writes it")
         return receipt
+
+
+def _receipt_of(batch: EventBatch) -> jsonl.Receipt:
+    return jsonl.Receipt(
+        start=batch.name.start,
+        through=batch.through,
+        records=len(batch.records),
+        digest=batch.digest,
+        events=len(batch.events),
+        dropped=dict(batch.dropped),
+        dead_letters=len(batch.dead_letters),
+        dead_records=ranges(batch.dead_records),
+    )
+
+
+def _settled(batch: EventBatch, held: jsonl.Receipt) -> EventBatch:
+    """A batch with the dead letters that it had when its events were put."""
+    try:
+        dead = numbers(held.dead_records, held.records) if held.dead_records else ()
+    except ValueError:
+        raise SinkError("sink: a receipt is not as dastream writes it") from None
+    return batch.settled(dead, held.records)
 
 
 def _folder(kind: str, resource_id: str, day: str) -> str:

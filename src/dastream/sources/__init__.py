@@ -22,6 +22,9 @@ ENTRY_POINTS = "dastream.sources"
 
 _BUILT_IN = {"kinesis": "dastream.sources.kinesis"}
 
+READING_MS = 300_000
+"""The time that a first read may take, while what it is to read expires."""
+
 
 class StreamDescription(NamedTuple):
     """What a source tells of its stream before it reads. Times are milliseconds since 1970.
@@ -43,6 +46,11 @@ class StreamDescription(NamedTuple):
         """The time before which no record that is in the stream arrived."""
         return max(self.created_ms, self.now_ms - self.retention_ms)
 
+    @property
+    def lasting_ms(self) -> int:
+        """The time from which on what arrived is there for some minutes yet, to be read."""
+        return max(self.created_ms, self.now_ms - self.retention_ms + READING_MS)
+
 
 class Source(Protocol):
     """The contract of every source."""
@@ -63,9 +71,8 @@ class Source(Protocol):
         """Batches of each shard, strictly one after another from its `progress` on.
 
         A shard without progress gives what arrived from `start_ms` on, and a gap if some of that
-        may have expired. Ends when it was told to
-        stop, or, for a source that reads once, at the tip of every shard. What has been read by
-        then is yielded before. Raises SourceError.
+        may have expired. Ends when it was told to stop, or, for a source that reads once, at the
+        tip of every shard. What has been read by then is yielded before. Raises SourceError.
         """
         ...
 

@@ -13,10 +13,15 @@ __all__ = ["BatchLimits", "Batcher"]
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """When a batch is due: bytes of its records, or seconds since its first was read."""
+    """When a batch is due: bytes of its records, or seconds since its first was read.
+
+    `read_bytes_max` is how many bytes of records may wait in all shards together: from then on
+    the largest batch is due.
+    """
 
     flush_bytes_max: int = 16 * 1024 * 1024
     flush_age_seconds_max: float = 60
+    read_bytes_max: int = 128 * 1024 * 1024
 
 
 class Batcher:
@@ -40,6 +45,11 @@ class Batcher:
         self._gap: Gap | None = None
         self._bytes = 0
         self._since = 0.0
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of the records that are not due yet."""
+        return self._bytes
 
     def add(self, record: Record, gap: Gap | None = None) -> None:
         """Take the shard's next record, and what may be missing before it."""

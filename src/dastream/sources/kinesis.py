@@ -18,12 +18,12 @@ from dastream.settings import split_url
 from dastream.sources import StreamDescription
 from dastream.sources.batcher import Batcher, BatchLimits
 from dastream.sources.shard import TRIM_HORIZON, ShardReader, StartAt
-from dastream.sources.shard_list import ListedShard, list_shards, open_at_horizon, summarize
+from dastream.sources.shard_list import ListedShard, list_shards
+from dastream.sources.standing import Standing
 
 __all__ = ["KinesisSource", "open"]
 
 _OPTIONS = frozenset({"region", "role_arn", "start"})
-DAY_MS = 86_400_000
 
 
 def open(url: str, *, once: bool = False, limits: BatchLimits | None = None) -> KinesisSource:
@@ -65,6 +65,11 @@ def _start_ms(text: str) -> int | None:
     return max(0, round(moment.timestamp() * 1000))
 
 
+def steady_seconds() -> float:
+    """Seconds that never go back, and that pass also while the machine is suspended."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class KinesisSource:
     """Reads every shard in turn from one thread.
 
@@ -87,7 +92,7 @@ class KinesisSource:
         once: bool = False,
         limits: BatchLimits | None = None,
         poll_seconds: float = 0.25,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = steady_seconds,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.stream = stream
@@ -100,9 +105,8 @@ class KinesisSource:
         self._clock = clock
         self._sleep = sleep
         self._is_stopped = False
-        self._retention_ms = DAY_MS  # the least that Kinesis keeps, until it has told
-        self._horizon_ms = 0
-        self._created_ms: int | None = None
+        self._lasting_ms = 0
+        self._standing = Standing(client, stream, clock)
         self._readers: dict[str, ShardReader] = {}
 
     @property
@@ -113,7 +117,7 @@ class KinesisSource:
 
     def describe(self) -> StreamDescription:
         """Raises SourceError."""
-        created_ms, retention_ms, now_ms = summarize(self._client, self.stream)
+        created_ms, retention_ms, now_ms = self._standing.describe()
         shards = list_shards(self._client, self.stream)
         described = StreamDescription(
             created_ms,
@@ -122,16 +126,13 @@ class KinesisSource:
             self._start_ms,
             {shard.id: shard.first for shard in shards.values()},
         )
-        self._retention_ms, self._horizon_ms = retention_ms, described.horizon_ms
-        self._created_ms = created_ms
+        self._lasting_ms = described.lasting_ms
         return described
 
     def batches(self, progress: Mapping[str, str], start_ms: int = 0) -> Iterator[RecordBatch]:
         """Rounds over the open shards, until told to stop or, for `once`, at the tips."""
         shards = list_shards(self._client, self.stream)
         yield from self._expired(shards, progress)
-        if start_ms < self._horizon_ms:
-            progress = self._worn(shards) | dict(progress)
         finished = {shard for shard, through in progress.items() if through == SHARD_END}
         self._open_readers(shards, progress, finished, start_ms)
         failure: SourceError | None = None
@@ -155,19 +156,11 @@ class KinesisSource:
                 gap = Gap(shard, through, SHARD_END)
                 yield RecordBatch(self.stream, shard, through, SHARD_END, (), gap)
 
-    def _worn(self, shards: Mapping[str, ListedShard]) -> dict[str, str]:
-        """The beginnings of the shards whose first records may have expired since the start.
-
-        As progress they make what is missing a gap.
-        """
-        worn = open_at_horizon(self._client, self.stream)
-        return {shard.id: shard.first for shard in shards.values() if shard.id in worn}
-
     def _rounds(
         self, progress: Mapping[str, str], finished: set[str], start_ms: int
     ) -> Iterator[RecordBatch]:
         while self._readers and not self._is_stopped:
-            self._read_due()
+            yield from self._read_due()
             for reader in self._readers.values():
                 yield from reader.batcher.ready()
             ended = [shard for shard, reader in self._readers.items() if reader.is_ended]
@@ -188,15 +181,25 @@ class KinesisSource:
         self._client.close()
         self._reading.close()
 
-    def _read_due(self) -> None:
+    def _read_due(self) -> Iterator[RecordBatch]:
         """Read the shards whose time has come, or wait for the first of them, but not long."""
         now = self._clock()
         due = [reader for reader in self._readers.values() if reader.due <= now]
         for reader in due:
+            if self._is_stopped:
+                return
             reader.read()
+            yield from reader.batcher.ready()
+            yield from self._beyond_memory()
         if not due:
             first = min(reader.due for reader in self._readers.values())
             self._sleep(min(first - now, self._poll_seconds))
+
+    def _beyond_memory(self) -> Iterator[RecordBatch]:
+        """What there is no room to keep until it is due, of the shard that has the most."""
+        batchers = [reader.batcher for reader in self._readers.values()]
+        if sum(batcher.waiting_bytes for batcher in batchers) >= self._limits.read_bytes_max:
+            yield from max(batchers, key=lambda batcher: batcher.waiting_bytes).rest()
 
     def _open_readers(
         self,
@@ -211,7 +214,7 @@ class KinesisSource:
             if not is_known and not (shard.parents & shards.keys()) - finished:
                 after = progress.get(shard.id)
                 self._readers[shard.id] = self._open_reader(shard, after, start_ms)
-        self._confirm()
+        self._standing.confirm()
 
     def _open_reader(self, shard: ListedShard, after: str | None, start_ms: int) -> ShardReader:
         return ShardReader(
@@ -222,29 +225,15 @@ class KinesisSource:
             Batcher(self.stream, shard.id, after or shard.first, self._limits, self._clock),
             after=after,
             start=self._start_at(start_ms),
-            retention_ms=self._retention_ms,
             poll_seconds=self._poll_seconds,
-            confirm=self._confirm,
+            confirm=self._standing.confirm,
+            may_lack=lambda: self._standing.may_lack(shard.id, start_ms),
             clock=self._clock,
         )
 
-    def _confirm(self) -> None:
-        """Raise SourceError if this is not the stream that was described, but one made since.
-
-        Names of shards begin anew in it, so its records would be taken for those of the old one.
-        What was asked of the stream before this, such as an iterator, is of the same one.
-        """
-        created_ms = summarize(self._client, self.stream).created_ms
-        if self._created_ms not in (None, created_ms):
-            raise SourceError(
-                f"kinesis: {self.stream} was deleted and made again meanwhile",
-                hint="start the run again: it keeps the old progress aside and begins the new "
-                "stream from its start",
-            )
-        self._created_ms = created_ms
-
     def _start_at(self, start_ms: int) -> StartAt:
-        if start_ms <= self._horizon_ms:
+        """Where records are about to expire, the horizon is not asked for by its time."""
+        if start_ms <= self._lasting_ms:
             return TRIM_HORIZON
         moment = datetime.fromtimestamp(start_ms / 1000, UTC)
         return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": moment}

@@ -32,7 +32,11 @@ THROTTLE_WAIT_SECONDS_MAX = 5
 """After a read of 10 MB a shard gives nothing for 5 s (Kinesis API reference, GetRecords)."""
 
 HELD_UP_SECONDS = 5
-"""A read that is so late may find another stream under the name."""
+"""A page that comes so long after the one before it may be of another stream of the name."""
+
+SAFE_LAG_MS_MAX = 86_400_000 - 2 * ITERATOR_AGE_MS_MAX
+"""No stream keeps its records for less than a day, whatever its retention is changed to. Up to
+here an iterator expires before its place does."""
 
 _PASSING = frozenset(
     {
@@ -70,6 +74,8 @@ class ShardReader:
     `clock`, in seconds, before which it is not to be read again: `poll_seconds` after the last
     read, and longer each time that the service asks for patience. `confirm` raises SourceError if
     the stream is not the one that it was; it is called where that could have come unseen.
+    `may_lack` tells whether the first records of the shard may have expired by now, of those that
+    are wanted; it is asked when the first one has come.
     """
 
     def __init__(
@@ -82,9 +88,9 @@ class ShardReader:
         *,
         after: str | None,
         start: StartAt,
-        retention_ms: int,
         poll_seconds: float,
         confirm: Callable[[], None],
+        may_lack: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.batcher = batcher
@@ -99,10 +105,11 @@ class ShardReader:
         self._after = after
         self._after_arrival_ms: int | None = None
         self._start = start
-        self._retention_ms = retention_ms
         self._poll_seconds = poll_seconds
         self._confirm = confirm
+        self._may_lack = may_lack
         self._clock = clock
+        self._page_at = self.due
         self._throttles = 0
         self._lag_ms = 0
         self._is_joined = False
@@ -114,14 +121,11 @@ class ShardReader:
 
     def read(self) -> None:
         """Read one page. Raises SourceError, also if it was throttled too often in a row."""
-        now = self._clock()
-        is_late = now - self.due > HELD_UP_SECONDS
-        self.due = now + self._poll_seconds
+        self.due = self._clock() + self._poll_seconds
         page = self._page()
         if page is None:
             return
-        if is_late:
-            self._confirm()
+        self._confirm_late(self._clock())
         self._throttles = 0
         for item in page["Records"]:
             self._add(self._record(item))
@@ -132,8 +136,14 @@ class ShardReader:
         self._iterator = page.get("NextShardIterator")
         if self._iterator is None:
             self._end()
-        elif self._after and self._lag_ms > self._retention_ms - 2 * ITERATOR_AGE_MS_MAX:
+        elif self._after and self._lag_ms > SAFE_LAG_MS_MAX:
             self._hold_on(is_empty=not page["Records"])
+
+    def _confirm_late(self, now: float) -> None:
+        """Confirm the stream if this page comes long after the last one; until that succeeds."""
+        if now - self._page_at > HELD_UP_SECONDS:
+            self._confirm()
+        self._page_at = now
 
     def _page(self) -> Mapping[str, Any] | None:
         """The next page, None where the service asks for patience or for a new iterator."""
@@ -171,25 +181,25 @@ class ShardReader:
 
     def _add(self, record: Record) -> None:
         assert record.position is not None, "it was just given one"
-        sequence, gap = record.position.sequence, None
-        if self._after is not None:
-            if is_reached(sequence, by=self._after):
-                self._is_joined |= sequence == self._after
-                return
-            if not self._is_joined:
-                gap = self._gap(sequence, record.arrival_ms)
+        sequence = record.position.sequence
+        if self._after is not None and is_reached(sequence, by=self._after):
+            self._is_joined |= sequence == self._after
+            return
+        gap = self._gap(sequence, record.arrival_ms)
         self._is_joined = True
         self._after, self._after_arrival_ms = sequence, record.arrival_ms
         self.batcher.add(record, gap)
 
     def _end(self) -> None:
         self.is_ended = True
-        if self._after is not None and not self._is_joined:
-            self.gap_at_end = self._gap(SHARD_END, None)
+        self.gap_at_end = self._gap(SHARD_END, None)
 
-    def _gap(self, until: str, arrival_ms: int | None) -> Gap:
-        assert self._after is not None, "a gap is after a record"
-        return Gap(self._shard.id, self._after, until, self._after_arrival_ms, arrival_ms)
+    def _gap(self, until: str, arrival_ms: int | None) -> Gap | None:
+        """What may be missing before `until`, if anything may."""
+        if self._is_joined or (self._after is None and not self._may_lack()):
+            return None
+        after = self._after or self._shard.first
+        return Gap(self._shard.id, after, until, self._after_arrival_ms, arrival_ms)
 
     def _hold_on(self, *, is_empty: bool) -> None:
         """Read on from the last record, which tells if what follows expires before it is read.

@@ -34,7 +34,7 @@ def main():
     for format in (formats.JSON_LINES, formats.PARQUET):
         storage = MemoryStorage()
         name = BatchName("cluster-KEPT", "2026-11-23", "shardId-000000000000", "from-1")
-        LakeSink(storage, format).deliver(EventBatch(name, "3", 3, "digest", events(), {}, ()))
+        LakeSink(storage, format).deliver(EventBatch(name, "3", (), "digest", events(), {}, ()))
         [data] = storage.objects.values()
         path = KEPT / f"{SCHEMA_VERSION}.{format.suffix}"
         if not path.exists():
