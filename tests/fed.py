@@ -17,25 +17,29 @@ EACH = 24
 class Fed(NamedTuple):
     """A record's data, and what must come of it under each setting of the transforms.
 
-    `events` are pairs of id and entry; a record that is a dead letter has None there.
+    `events` are pairs of id and entry; a record that is a dead letter has None there. One that
+    is `moody` may be a dead letter just as well.
     """
 
     data: bytes
     events: dict[str, list[tuple[str, dict]] | None]
+    is_moody: bool = False
 
 
 class Feed:
     """Gives records under some data keys, each a pair of the key in plaintext and its ciphertext.
 
-    `poison` is a ciphertext that KMS refuses.
+    `poison` is a ciphertext that KMS refuses, `moody` one that it refuses now and then.
     """
 
-    def __init__(self, keys, poison):
+    def __init__(self, keys, poison, moody=None):
         self._keys = keys
         self._poison = poison
+        self._moody = moody
         self._made = {}
         self._kinds = [self.activity] * 3 + [self._mixed, self._heartbeat]
         self._kinds += [self._garbage, self._poisoned, self._tampered]
+        self._kinds += [self._refused_at_times] if moody else []
 
     def draw(self, chance):
         """A record by chance. The same one may be drawn twice, as a producer may send it twice."""
@@ -49,7 +53,9 @@ class Feed:
 
         The number says under which key.
         """
-        data = self._sealed(entries, number)
+        return self._fed(self._sealed(entries, number), entries, kept)
+
+    def _fed(self, data, entries, kept=None):
         message = base64.b64decode(json.loads(data)["databaseActivityEvents"])
         id = message[4:20].hex()  # after version, type and suite of a message of version 1
         events = [(f"{id}-{index}", one) for index, one in enumerate(entries)]
@@ -77,6 +83,11 @@ class Feed:
 
     def _poisoned(self, number):
         return _dead(sealed([entry(f"DELETE {number}")], key=self._poison))
+
+    def _refused_at_times(self, number):
+        data_key, key = self._moody
+        data = sealed([entry(f"CALL {number}")], data_key=data_key, key=key)
+        return self._fed(data, [entry(f"CALL {number}")])._replace(is_moody=True)
 
     def _tampered(self, number):
         envelope = json.loads(self._sealed([entry(f"DROP {number}")], number))

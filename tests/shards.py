@@ -48,11 +48,21 @@ class FakeKinesis:
         self.errors = list(errors)
         self.now = now
         self.created = NOON - timedelta(hours=9)
+        self.retention_hours = 24
+        self.descriptions = 0
         self.iterators = []
         self.reads = []
 
+    def seconds(self):
+        """Its clock, to read it by."""
+        return self.now.timestamp()
+
     def describe_stream_summary(self, **_):
-        summary = {"StreamCreationTimestamp": self.created, "RetentionPeriodHours": 24}
+        self.descriptions += 1
+        summary = {
+            "StreamCreationTimestamp": self.created,
+            "RetentionPeriodHours": self.retention_hours,
+        }
         date = format_datetime(self.now.replace(microsecond=0), usegmt=True)
         return {
             "StreamDescriptionSummary": summary,

@@ -56,3 +56,18 @@ def test_no_more_is_read_ahead_of_the_sink_than_a_batch_and_a_page_of_each_shard
 
     assert counters.records == 100 * shards
     assert max(sink.waiting) <= shards * (batch_records + PAGE_RECORDS)
+
+
+@pytest.mark.parametrize("shards", [1, 10])
+def test_no_more_is_read_ahead_than_there_is_room_for_in_all_shards_together(shards):
+    records = [range(1000 + 1000 * number, 1100 + 1000 * number) for number in range(shards)]
+    kinesis = CountingKinesis(**{f"shard{n}": Shard(*of) for n, of in enumerate(records)})
+    limits = BatchLimits(read_bytes_max=7 * RECORD_BYTES)
+    sink = SlowSink(kinesis)
+    deliver = Deliverer(Decoder(None), (), [sink], resource_id=CLUSTER)
+
+    counters = Pipeline(source(kinesis, limits=limits), deliver, MemoryCheckpoints()).run()
+
+    assert counters.records == 100 * shards
+    assert max(sink.waiting) <= 7 + PAGE_RECORDS
+    assert len(sink.batches) < 100 * shards / 2

@@ -122,10 +122,15 @@ def test_no_gap_at_the_end_of_a_closed_shard_that_was_read():
     assert gaps(batches) == []
 
 
+@pytest.mark.parametrize("retention_hours", [24, 24 * 7])
 @pytest.mark.parametrize("lag_ms", [DAY_MS, DAY_MS - 600_000 + 1])
-def test_reader_near_the_horizon_notices_what_expires_between_two_pages(lag_ms):
-    """The sink is slow: after the first page the next records go, with and without the last."""
+def test_reader_a_day_behind_notices_what_expires_between_two_pages(lag_ms, retention_hours):
+    """The sink is slow: after the first page the next records go, with and without the last.
+
+    Where records are kept for longer, that may be changed to a day at any time.
+    """
     kinesis = FakeKinesis(a=Shard(*range(1, 9)))
+    kinesis.retention_hours = retention_hours
     original = kinesis.get_records
 
     def get_records(**request):
@@ -138,6 +143,28 @@ def test_reader_near_the_horizon_notices_what_expires_between_two_pages(lag_ms):
 
     assert sequences(batches) == [1, 2, 6, 7, 8]
     assert gaps(batches) == [Gap("a", "2", "6", NOON_MS, NOON_MS + 1000)]
+
+
+def test_shard_that_is_as_old_as_the_stream_has_a_gap_at_its_start_once_that_has_expired():
+    """The stream was described, and the shard opened, while all was there."""
+    kinesis = FakeKinesis(a=Shard(5, 6, first=1))
+    reading = source(kinesis, clock=kinesis.seconds)
+    start_ms = reading.describe().lasting_ms
+    kinesis.now += timedelta(hours=16)
+
+    assert gaps(reading.batches({}, start_ms)) == [Gap("a", "1", "5", None, NOON_MS)]
+
+
+def test_shard_that_ended_with_all_its_records_before_its_first_page_is_a_gap():
+    kinesis = FakeKinesis(a=Shard(is_closed=True, first=1))
+    reading = source(kinesis, clock=kinesis.seconds)
+    start_ms = reading.describe().lasting_ms
+    kinesis.now += timedelta(hours=16)
+
+    batches = list(reading.batches({}, start_ms))
+
+    assert spans(batches) == [("a", "1", SHARD_END, 0)]
+    assert gaps(batches) == [Gap("a", "1", SHARD_END)]
 
 
 def test_reader_far_from_the_horizon_asks_for_no_new_iterators():

@@ -80,3 +80,39 @@ def test_default_leaves_one_of_five_reads_a_second_to_another_consumer():
 
     assert len(gaps(kinesis, "a")) == 1
     assert gaps(kinesis, "a")[0] >= 0.25
+
+
+@pytest.mark.parametrize("held_up_seconds", [6, 60])
+def test_stream_is_asked_for_once_a_second_whatever_is_late(held_up_seconds):
+    """A hundred shards, a slow sink, and an account's twenty DescribeStreamSummary a second."""
+    kinesis = FakeKinesis(**{f"s{n:03}": Shard(*range(1, 9)) for n in range(100)})
+    seconds = 0.0
+
+    def get_records(**request):
+        nonlocal seconds
+        seconds += 0.01
+        return original(**request)
+
+    original, kinesis.get_records = kinesis.get_records, get_records
+
+    def sleep(_):
+        nonlocal seconds
+        seconds += held_up_seconds
+
+    reading = source(kinesis, poll_seconds=held_up_seconds, clock=lambda: seconds, sleep=sleep)
+    assert len(sequences(reading.batches({}))) == 800
+    assert 4 <= kinesis.descriptions <= 4 * 3
+
+
+def test_stop_is_heeded_between_two_shards_of_a_round():
+    kinesis = FakeKinesis(**{f"s{n}": Shard(n) for n in range(1, 9)})
+    reading = source(kinesis)
+    original = kinesis.get_records
+
+    def get_records(**request):
+        if len(kinesis.reads) == 2:
+            reading.stop()
+        return original(**request)
+
+    kinesis.get_records = get_records
+    assert sequences(reading.batches({})) == [1, 2, 3]

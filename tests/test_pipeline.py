@@ -7,12 +7,11 @@ import pytest
 from dastream.checkpoint import MemoryCheckpoints
 from dastream.decode import Decoder
 from dastream.delivery import Deliverer
-from dastream.errors import ConfigError, DecryptError, KeyServiceError, SinkError
+from dastream.errors import DecryptError, KeyServiceError, SinkError
 from dastream.record import Gap
 from dastream.sinks.lake import LakeSink
 from dastream.testing import MemorySink, MemorySource, MemoryStorage
 from dastream.transforms import DEFAULT, NamedTransform
-from dastream.trial import REFUSED_RECORDS_MAX
 from pipelines import (
     DAY_MS,
     EXPECTED_DEAD_LETTERS,
@@ -235,101 +234,6 @@ def test_stopped_run_delivers_what_was_read_and_ends_without_error():
     assert int(through) < 9
 
 
-def poison(number):
-    """A record whose data key belongs to another one."""
-    return record(sealed([entry()], data_key=bytes(32)), number)
-
-
-def test_records_that_do_not_decrypt_are_dead_letters_as_long_as_others_do():
-    records = [poison(number) for number in range(1, REFUSED_RECORDS_MAX)]
-    records.append(record(activity(1), REFUSED_RECORDS_MAX))
-    records.extend(poison(REFUSED_RECORDS_MAX + number) for number in (1, 2))
-
-    source = MemorySource(STREAM, records, batch_records_max=1000)
-    counters = pipeline(source, [sink := MemorySink()]).run()
-
-    assert counters.dead_letters == {"DecryptError": REFUSED_RECORDS_MAX + 1}
-    (batch,) = sink.batches.values()
-    assert [letter.record for letter in batch.dead_letters] == [
-        r for r in records if r.data != activity(1)
-    ]
-
-
-def test_many_in_a_row_that_do_not_decrypt_stop_the_run_before_they_are_delivered():
-    records = [record(activity(1), 1), *(poison(n) for n in range(2, 2 + REFUSED_RECORDS_MAX))]
-    sink, checkpoints = MemorySink(), MemoryCheckpoints()
-
-    source = MemorySource(STREAM, records, batch_records_max=1000)
-
-    with pytest.raises(KeyServiceError, match="100 records in a row did not open") as caught:
-        pipeline(source, [sink], checkpoints).run()
-
-    assert "resource id" in caught.value.hint
-    assert (sink.batches, checkpoints.progress(STREAM)) == ({}, {})
-
-
-def test_in_a_row_is_counted_over_batches():
-    records = [record(activity(1), 1), *(poison(n) for n in range(2, 2 + REFUSED_RECORDS_MAX))]
-
-    with pytest.raises(KeyServiceError):
-        pipeline(MemorySource(STREAM, records, batch_records_max=7), [MemorySink()]).run()
-
-
-def test_run_of_which_no_record_opens_delivers_nothing_however_often_it_is_started():
-    """A supervisor would else make dead letters of a stream whose key is wrong."""
-    records = [poison(number) for number in range(1, REFUSED_RECORDS_MAX + 1)]
-    sink, checkpoints = MemorySink(), MemoryCheckpoints()
-
-    for _ in range(3):
-        source = MemorySource(STREAM, records, batch_records_max=7)
-        with pytest.raises(ConfigError, match="none of the first 100 records opened") as caught:
-            pipeline(source, [sink], checkpoints).run()
-
-    assert "resource id" in caught.value.hint
-    assert (sink.batches, checkpoints.progress(STREAM)) == ({}, {})
-
-
-def test_batches_that_were_held_back_are_delivered_as_they_were_once_a_record_opens():
-    records = [record(GARBAGE, 1), *(poison(n) for n in range(2, 6)), record(activity(6), 6)]
-    source = MemorySource(STREAM, records, batch_records_max=2)
-
-    counters = pipeline(source, [sink := MemorySink()]).run()
-
-    assert [batch.through for batch in sink.batches.values()] == ["2", "4", "6"]
-    assert counters.dead_letters == {"DecryptError": 4, "EnvelopeError": 1}
-
-
-def test_few_records_that_do_not_open_are_dead_letters_if_there_are_no_others():
-    counters = pipeline([poison(1), poison(2)], [MemorySink()]).run()
-
-    assert counters.dead_letters == {"DecryptError": 2}
-
-
-def test_run_that_is_stopped_before_a_record_opened_delivers_nothing():
-    sink, checkpoints = MemorySink(), MemoryCheckpoints()
-    source = MemorySource(STREAM, [poison(n) for n in (1, 2, 3)], batch_records_max=1)
-    running = pipeline(source, [sink], checkpoints)
-    opens = running._deliver.opens
-
-    def stop(of):
-        running.stop()
-        return opens(of)
-
-    running._deliver.opens = stop
-    running.run()
-
-    assert (sink.batches, checkpoints.progress(STREAM)) == ({}, {})
-
-
-def test_records_that_are_no_envelopes_hold_nothing_back():
-    """They say nothing about the key."""
-    records = [record(GARBAGE, number) for number in range(1, REFUSED_RECORDS_MAX + 3)]
-
-    counters = pipeline(records, [MemorySink()]).run()
-
-    assert counters.dead_letters == {"EnvelopeError": REFUSED_RECORDS_MAX + 2}
-
-
 def test_kms_is_asked_in_the_context_of_the_streams_owner():
     contexts = []
 
@@ -405,7 +309,10 @@ def test_batches_of_different_days_are_different_objects():
 
 
 def test_one_refused_record_is_told_with_its_error():
-    pipeline([poison(1), record(activity(1), 2)], [sink := MemorySink()]).run()
+    pipeline(
+        [record(sealed([entry()], data_key=bytes(32))), record(activity(1), 2)],
+        [sink := MemorySink()],
+    ).run()
 
     (batch,) = sink.batches.values()
     (letter,) = batch.dead_letters

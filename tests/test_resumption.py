@@ -1,12 +1,14 @@
 """A run goes on where the last one ended, wherever that was."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dastream.checkpoint import MemoryCheckpoints
 from dastream.errors import SinkError
-from dastream.record import SHARD_END, RecordBatch
+from dastream.record import SHARD_END, Gap, RecordBatch
 from dastream.sinks.lake import LakeSink
 from dastream.testing import MemorySink, MemorySource, MemoryStorage
 from dastream.transforms import open_transforms
@@ -22,7 +24,7 @@ from pipelines import (
     statements,
     stream,
 )
-from support import SHARD, STREAM, record
+from support import ARRIVAL_MS, SHARD, STREAM, record
 
 
 class CrashError(Exception):
@@ -172,6 +174,22 @@ def test_batch_that_is_held_further_than_the_stream_reaches_stops():
 
     with pytest.raises(SinkError, match="held further than the stream reaches"):
         pipeline(MIXED[:2], [LakeSink(storage)]).run()
+
+
+def test_every_gap_is_told_where_several_lie_in_a_batch_that_is_formed_again():
+    class Gapped(MemorySource):
+        def batches(self, progress, start_ms=0):
+            for batch in super().batches(progress, start_ms):
+                sequence = batch.through
+                yield replace(batch, gap=Gap(SHARD, batch.after, sequence, None, ARRIVAL_MS))
+
+    storage = half_delivered(MIXED)
+    source = Gapped(STREAM, MIXED, batch_records_max=1)
+    counters = pipeline(source, [LakeSink(storage)]).run()
+
+    assert counters.gaps == 3
+    notices = {key.rpartition("/")[2] for key in storage.objects if "notices" in key}
+    assert notices == {f"gap-{SHARD}-{n}-{n + 1}.json" for n in range(3)}
 
 
 def test_other_records_under_the_name_of_a_half_delivered_batch_stop():

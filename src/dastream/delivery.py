@@ -24,11 +24,11 @@ from dastream.record import (
     digest,
     utc_day,
 )
+from dastream.refusals import Refusals
 from dastream.settings import Settings
 from dastream.sinks import Sink, open_sink, require_entries
 from dastream.sources import StreamDescription
 from dastream.transforms import NamedTransform, apply, open_transforms
-from dastream.trial import REFUSED_RECORDS_MAX
 
 __all__ = ["EVENT_BYTES_MAX", "Deliverer", "Delivery", "DeliveryPlan", "memory_bytes"]
 
@@ -70,8 +70,8 @@ class Deliverer:
 
     `resource_id` is the cluster or instance whose stream it is, `key_cache` the unwrap of
     `decode` if it counts. A batch whose events come to `event_bytes_max` is delivered in parts.
-    When `refused_records_max` records in a row do not decrypt, it stops, since no accident does
-    that; None goes on, and each is a dead letter.
+    When more records in a row do not decrypt than any accident makes, it stops; unless it is to go
+    on, `is_stopping` False, and make each a dead letter.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Deliverer:
         resource_id: str,
         key_cache: CachingUnwrap | None = None,
         event_bytes_max: int = EVENT_BYTES_MAX,
-        refused_records_max: int | None = REFUSED_RECORDS_MAX,
+        is_stopping: bool = True,
     ) -> None:
         self._decode = decode
         self._transforms = transforms
@@ -92,8 +92,8 @@ class Deliverer:
         self._key_cache = key_cache
         self._keys_told = 0, 0
         self._event_bytes_max = event_bytes_max
-        self._refused_records_max = refused_records_max
-        self._refused_in_a_row = 0
+        self._is_stopping = is_stopping
+        self._refusals = Refusals()
 
     def __call__(self, batch: RecordBatch, *, whole: bool) -> Iterator[Delivery]:
         """Deliver a batch, as one if it is to stay `whole`, and tell of each part of it.
@@ -185,16 +185,15 @@ class Deliverer:
         try:
             events = self._decode(record)
         except DecryptError as error:
-            self._refused_in_a_row += 1
-            most = self._refused_records_max
-            if most is None or self._refused_in_a_row < most:
+            self._refusals.add(record)
+            if not (self._is_stopping and self._refusals.is_the_key):
                 raise
             raise KeyServiceError(
-                f"decrypt: {self._refused_in_a_row} records in a row did not open: {error}",
+                f"decrypt: {self._refusals.count} records in a row did not open: {error}",
                 hint="the resource id or the KMS key is not that of this stream, or its messages "
                 "are of a new kind",
             ) from None
-        self._refused_in_a_row = 0
+        self._refusals = Refusals()
         return events
 
     def _deliver(self, batch: RecordBatch, part: _Part, *, is_again: bool) -> Delivery:

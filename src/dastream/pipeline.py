@@ -26,9 +26,9 @@ from dastream.delivery import Deliverer, Delivery
 from dastream.errors import SinkError
 from dastream.lanes import Lanes, Move
 from dastream.record import Gap, RecordBatch
+from dastream.refusals import opened
 from dastream.resumption import Resumption
 from dastream.sources import Source
-from dastream.trial import tried
 
 __all__ = ["Counters", "Pipeline"]
 
@@ -129,7 +129,7 @@ class Pipeline:
         resumption = Resumption(self._deliver.extent)
         with self._lanes() as move:
             batches = self._source.batches(start.progress, start.start_ms)
-            for read in tried(batches, self._deliver.opens, lambda: self._is_stopped):
+            for read in opened(batches, self._deliver.opens, lambda: self._is_stopped):
                 if read.gap is not None:
                     self._report(read.gap)
                 for batch, is_held in resumption(read):

@@ -1,7 +1,7 @@
 """The consumer as `dastream run` puts it together, every call of its outside a fault point."""
 
 from fault_points import FaultyCheckpoints, FaultyClient, FaultyStorage, faulty_unwrap
-from outsides import unwrap
+from outsides import open_unwrap
 
 from dastream.decode import Decoder
 from dastream.delivery import Deliverer
@@ -29,6 +29,7 @@ def consumer(outside, world, chance, *, once):
 def _deliverer(outside, world, chance):
     transforms = chance.choice(["default", "default", "none"])
     world.ledger.transforms.add(transforms)
+    unwrap = open_unwrap(is_moody=chance.random() < 0.5)
     keys = CachingUnwrap(faulty_unwrap(unwrap, outside), keys_max=2, clock=world.clock)
     return Deliverer(
         Decoder(keys),

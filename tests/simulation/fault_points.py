@@ -6,7 +6,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 
 from dastream.errors import KeyServiceError, ServiceError
 
-PAUSE_SECONDS = (70, 400, 4000, 100_000)
+PAUSE_SECONDS = (70, 70, 400, 4000, 100_000)
 """For how long a machine may stand still: batches age, then iterators expire, then shards."""
 
 LATE = ("put", "late")
@@ -40,7 +40,7 @@ class Chances(NamedTuple):
     """How likely a crash, an error and a stop are at each call that is not only reading.
 
     `late` is how likely a put is carried out later on, if the process ends at it; `pause` how
-    likely a call takes some of `PAUSE_SECONDS`.
+    likely a call takes some of `PAUSE_SECONDS`; after `calls_max` calls the run is stopped.
     """
 
     crash: float = 0.0
@@ -48,6 +48,7 @@ class Chances(NamedTuple):
     stop: float = 0.0
     late: float = 0.0
     pause: float = 0.0
+    calls_max: int | None = None
 
 
 class Outside:
@@ -55,13 +56,15 @@ class Outside:
 
     A call can fail, and the process end, before the call took effect or after it: stored, but
     nobody was told. `counts` is shared by all consumers and counts what happened where.
-    `pass_on` is called first each time: another consumer may go on there.
+    `pass_on` is called first each time: another consumer may go on there. `pause` is told how long
+    the machine will stand still, and tells whether the run may fail of what happens meanwhile.
     """
 
     def __init__(self, chance, chances, clock, counts, pass_on):
         self.counts = counts
         self.errors = 0
         self.stop = lambda: None
+        self.pause = lambda seconds: False
         self._pass_on = pass_on
         self._chance = chance
         self._chances = chances
@@ -91,8 +94,9 @@ class Outside:
     def _duration_seconds(self):
         if self._chance.random() >= self._chances.pause:
             return self._chance.uniform(0.0, 0.05)
-        self.errors += 1  # the shard that was read may have expired: that ends a run
-        return self._chance.choice(PAUSE_SECONDS)
+        seconds = self._chance.choice(PAUSE_SECONDS)
+        self.errors += self.pause(seconds)
+        return seconds
 
     def _strike(self, point, moment, error):
         if self._is_dead:
@@ -100,6 +104,8 @@ class Outside:
         self._calls += 1
         assert self._calls < CALLS_MAX, "goes on forever"
         crash, failure, stop, *_ = self._chances
+        if self._calls == self._chances.calls_max:
+            self.stop()
         drawn = self._chance.random() / (READING_WEIGHT if point in READING else 1)
         if drawn < crash:
             self._is_dead = True

@@ -21,7 +21,13 @@ QUICK = [0.0, 1.0, 30.0, 400.0]
 SLOW = [0.0, 400.0, 20_000.0, 100_000.0]
 """Seconds between two runs: with the slow ones, records expire before they are read."""
 
+A_DAY = (86_200.0, 86_500.0)
+"""When a second run comes so late, records expire while it reads them."""
+
 TURNS_BEFORE_A_START_MAX = 30
+
+PUTS_AFTER_SECONDS_MAX = 100
+"""When the last record comes into a stream that was made again."""
 
 
 class History:
@@ -53,21 +59,23 @@ class History:
         self.formats = formats
         self._counts = counts
         self._turns = Turns(chance)
+        self._begun_ms = None
         self._at_once = at_once
         self._make_consumer = make_consumer
         self._accident = chance.choice([None, None, None, self._recreate, self.checkpoints.lose])
         self._pauses = chance.choice([QUICK, QUICK, SLOW])
-        self._wanted_ms = 0
-        self._end = chance.choice(self._pauses)
+        self._late_seconds = chance.choice([0.0, 0.0, 0.0, chance.uniform(*A_DAY)])
+        self._end = 400.0 if self._late_seconds else chance.choice(self._pauses)
         self._plan_the_stream()
 
     def run(self):
-        for _ in range(self._chance.randint(1, 10)):
+        for number in range(self._chance.randint(1, 10)):
             self._turns.run(*[self._start] * self._at_once)
-            self.clock.advance(self._chance.choice(self._pauses))
+            late_seconds = 0.0 if number else self._late_seconds
+            self.clock.advance(self._chance.choice(self._pauses) + late_seconds)
             if self._accident and self._chance.random() < 0.3:
                 self._accident()
-        self.clock.advance(max(self._end, LATE_SECONDS_MAX))
+        self.clock.advance(max(self._end, LATE_SECONDS_MAX, PUTS_AFTER_SECONDS_MAX))
         self._run(Chances(), is_last=True)
         for lake in self.lakes:
             self.ledger.assert_everything(lake.found)
@@ -80,35 +88,58 @@ class History:
     def _put(self):
         fed = FEED.draw(self._chance)
         place, arrival_ms = self.kinesis.put(fed.data)
-        self.ledger.feed(place, fed)
-        if arrival_ms < self._wanted_ms:
-            self.ledger.excuse(place)
+        self.ledger.feed(place, fed, arrival_ms)
 
     def _recreate(self):
         """What the earlier stream still held is gone."""
         self.kinesis.create()
         self.ledger.excuse_all()
+        for _ in range(self._chance.randint(0, 5)):
+            wait_seconds = self._chance.uniform(0, PUTS_AFTER_SECONDS_MAX)
+            self.clock.at(self.clock.seconds + wait_seconds, self._put)
 
     def _expired(self, place):
         """A record that nobody read in time is told of when a checkpoint passes its place."""
         self.ledger.excuse_if(place, lambda found: self._is_told(found, place))
 
     def _is_told(self, found, place):
-        parents = self.kinesis.parents[place[0]]
+        """A notice may lack while the record that would follow the gap has not come yet.
+
+        A shard that went unread is told of by its parents' ends or its children's beginnings.
+        """
+        shard, sequence = place
+        after = [other for other in self.kinesis.parents if shard in self._ancestors(other)]
         return (
-            not self.ledger.has_passed(place)
-            or found.tells_gap(place)
-            or any(found.tells_gap((parent, place[1])) for parent in parents)
+            any(found.tells_gap((earlier, sequence)) for earlier in self._ancestors(shard))
+            or any(found.tells_gap_at_start(later) for later in after)
+            or any(
+                later in self.kinesis.shards and not self.ledger.has_passed((later, sequence))
+                for later in after
+            )
         )
 
+    def _ancestors(self, shard):
+        """A shard, and all whose records came before its own."""
+        earlier = [self._ancestors(parent) for parent in self.kinesis.parents[shard]]
+        return {shard}.union(*earlier)
+
     def _begun(self, beginning):
-        self.ledger.begin()
-        self._wanted_ms = beginning.start_ms
-        if self._wanted_ms:
-            self.ledger.excuse_all()  # nobody has asked for what came before
+        """Where a lake shows that there was an earlier start, what that wanted is wanted still."""
+        self._begun_ms = beginning.created_ms
+        is_held = any(key.startswith("events/") for lake in self.lakes for key in lake.objects)
+        self.ledger.begin(beginning.start_ms, is_first=not is_held)
 
     def _committed(self, shard, through):
+        if self._begun_ms != self.kinesis.created_ms:
+            return  # of the earlier stream, whose shards had the same names
         self.ledger.commit(shard, through, [lake.found for lake in self.lakes])
+
+    def _pause(self, seconds):
+        """While a machine stands still, its stream may be made again. Tells whether it is."""
+        if self._accident != self._recreate or self._chance.random() < 0.5:
+            return False
+        self.clock.at(self.clock.seconds + self._chance.uniform(0, seconds / 2), self._recreate)
+        return True
 
     def _start(self):
         if self._at_once > 1:
@@ -119,7 +150,8 @@ class History:
             error=self._chance.choice([0.0, 0.02, 0.1 / self._at_once**3]),
             stop=self._chance.choice([0.0, 0.0, 0.02]),
             late=0.5,
-            pause=0.002,
+            pause=self._chance.choice([0.0, 0.005, 0.1]),
+            calls_max=self._chance.choice([None, self._chance.randint(1, 400)]),
         )
         self._run(chances)
 
@@ -129,7 +161,8 @@ class History:
         is_once = is_last or self._chance.random() < 0.3
         pipeline = self._make_consumer(outside, self, self._chance, once=is_once)
         outside.stop = pipeline.stop
-        if not is_last:
+        outside.pause = self._pause
+        if not is_once and chances.calls_max is None:
             self.clock.at(self.clock.seconds + self._chance.uniform(0, 120), pipeline.stop)
         late = self._counts[LATE]
 

@@ -10,14 +10,19 @@ from support import DATA_KEY, STREAM, WRAPPED_KEY
 
 KEYS = {WRAPPED_KEY + b"%d" % number: DATA_KEY for number in range(3)}
 POISON = WRAPPED_KEY + b" of somebody else"
-FEED = Feed([(data_key, key) for key, data_key in KEYS.items()], POISON)
+MOODY = WRAPPED_KEY + b" at times"
+FEED = Feed([(data_key, key) for key, data_key in KEYS.items()], POISON, (DATA_KEY, MOODY))
 
 
-def unwrap(key, _context):
-    """What KMS would say."""
-    if key == POISON:
-        raise DecryptError("data key: kms refused it")
-    return KEYS[key]
+def open_unwrap(*, is_moody):
+    """What KMS would say, while it is in a mood and while it is not."""
+
+    def unwrap(key, _context):
+        if key == POISON or (is_moody and key == MOODY):
+            raise DecryptError("data key: kms refused it")
+        return DATA_KEY if key == MOODY else KEYS[key]
+
+    return unwrap
 
 
 class Lake(MemoryStorage):

@@ -50,6 +50,7 @@ class SimulatedKinesis:
         self._clock = clock
         self._chance = chance
         self._expired = expired
+        self._page_sizes = chance.choice([[0, 1, 2, 5, 100], [0, 1, 1, 2]])
         self._sequence = 90  # soon one digit more: numbers are not ordered as text
         self.create()
 
@@ -57,7 +58,7 @@ class SimulatedKinesis:
 
     def create(self):
         """Make the stream; one that is there already is deleted before."""
-        self._created_ms = self._clock.now_ms
+        self.created_ms = self._clock.now_ms
         self._numbers = count()
         self.shards.clear()
         shards = self._chance.randint(1, 3)
@@ -70,7 +71,7 @@ class SimulatedKinesis:
         hash = self._chance.randrange(HASHES)
         shard = next(s for s in self._open() if hash in s.hashes)
         # Approximate: the times of one shard are not quite in order.
-        arrival_ms = self._clock.now_ms - self._chance.randrange(1500)
+        arrival_ms = max(self.created_ms, self._clock.now_ms - self._chance.randrange(1500))
         record = StoredRecord(self._next_sequence(), arrival_ms, data)
         shard.records.append(record)
         return (shard.id, record.sequence), arrival_ms
@@ -106,7 +107,7 @@ class SimulatedKinesis:
     def describe_stream_summary(self, *, StreamName):  # noqa: N803 - boto3's names
         assert StreamName
         summary = {
-            "StreamCreationTimestamp": _time(self._created_ms),
+            "StreamCreationTimestamp": _time(self.created_ms),
             "RetentionPeriodHours": RETENTION_HOURS,
         }
         date = format_datetime(_time(self._clock.now_ms), usegmt=True)
@@ -148,12 +149,12 @@ class SimulatedKinesis:
         return self._page(shard, int(place))
 
     def _was_open_at_horizon(self, shard):
-        horizon_ms = max(self._created_ms, self._clock.now_ms - RETENTION_HOURS * 3_600_000)
+        horizon_ms = max(self.created_ms, self._clock.now_ms - RETENTION_HOURS * 3_600_000)
         return shard.created_ms <= horizon_ms and (shard.closed_ms or horizon_ms) >= horizon_ms
 
     def _page(self, shard, place):
         left = [record for record in shard.records if record.sequence >= place]
-        page = left[: self._chance.choice([0, 1, 2, 5, 100])]
+        page = left[: self._chance.choice(self._page_sizes)]
         rest = left[len(page) :]
         place = page[-1].sequence + 1 if page else place
         answer = {

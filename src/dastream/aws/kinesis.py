@@ -129,7 +129,7 @@ class KinesisDelivery:
             self._transforms,
             [self._sink],
             resource_id=owner_of(stream, self._resource_id),
-            refused_records_max=None,
+            is_stopping=False,
         )
 
     def _tell(self, position: Position, error: ServiceError) -> None:

@@ -184,15 +184,16 @@ class KinesisSource:
     def _read_due(self) -> Iterator[RecordBatch]:
         """Read the shards whose time has come, or wait for the first of them, but not long."""
         now = self._clock()
-        due = [reader for reader in self._readers.values() if reader.due <= now]
+        open_readers = [reader for reader in self._readers.values() if not reader.is_ended]
+        due = [reader for reader in open_readers if reader.due <= now]
         for reader in due:
             if self._is_stopped:
                 return
             reader.read()
             yield from reader.batcher.ready()
             yield from self._beyond_memory()
-        if not due:
-            first = min(reader.due for reader in self._readers.values())
+        if open_readers and not due:
+            first = min(reader.due for reader in open_readers)
             self._sleep(min(first - now, self._poll_seconds))
 
     def _beyond_memory(self) -> Iterator[RecordBatch]:

@@ -11,7 +11,7 @@ from dastream.clients import CallError, call
 from dastream.errors import SourceError
 from dastream.record import SHARD_END, Gap, Position, Record, is_reached
 from dastream.sources.batcher import Batcher
-from dastream.sources.shard_list import ListedShard, source_error
+from dastream.sources.shard_list import ListedShard, list_shards, source_error
 
 __all__ = ["TRIM_HORIZON", "ShardReader", "StartAt"]
 
@@ -113,7 +113,7 @@ class ShardReader:
         self._throttles = 0
         self._lag_ms = 0
         self._is_joined = False
-        self._iterator: str | None = self._new_iterator()
+        self._iterator = self._new_iterator()
 
     def lag_at(self, now: float) -> int:
         """How far the last page was behind the tip, and for how long the next is overdue."""
@@ -157,6 +157,8 @@ class ShardReader:
                 self._confirm()
             elif error.code in _PASSING:
                 self._back_off(error)
+            elif self._has_gone(error):
+                self._end_unread()
             else:
                 raise source_error(self._stream, error) from None
             return None
@@ -194,6 +196,22 @@ class ShardReader:
         self.is_ended = True
         self.gap_at_end = self._gap(SHARD_END, None)
 
+    def _has_gone(self, error: CallError) -> bool:
+        """Whether Kinesis keeps nothing of the shard any more: it was closed, and has expired.
+
+        Raises SourceError if the stream has gone.
+        """
+        if error.code != "ResourceNotFoundException":
+            return False
+        shards = list_shards(self._client, self._stream)
+        self._confirm()
+        return self._shard.id not in shards
+
+    def _end_unread(self) -> None:
+        after = self._after or self._shard.first
+        self.is_ended = True
+        self.gap_at_end = Gap(self._shard.id, after, SHARD_END, self._after_arrival_ms)
+
     def _gap(self, until: str, arrival_ms: int | None) -> Gap | None:
         """What may be missing before `until`, if anything may."""
         if self._is_joined or (self._after is None and not self._may_lack()):
@@ -211,14 +229,15 @@ class ShardReader:
         self._iterator = self._opened(TRIM_HORIZON) if is_empty else self._new_iterator()
         self._confirm()
 
-    def _new_iterator(self) -> str:
+    def _new_iterator(self) -> str | None:
         """An iterator at the last record, or where the shard is to begin."""
         if self._after is None:
             return self._opened(self._start)
         self._is_joined = False
         return self._opened({"ShardIteratorType": _AT, "StartingSequenceNumber": self._after})
 
-    def _opened(self, start: StartAt) -> str:
+    def _opened(self, start: StartAt) -> str | None:
+        """An iterator, None if the shard has gone."""
         try:
             answer = call(
                 self._client.get_shard_iterator,
@@ -231,6 +250,9 @@ class ShardReader:
             is_unknown_number = start["ShardIteratorType"] == _AT
             if is_unknown_number and error.code == "InvalidArgumentException":
                 return self._opened(TRIM_HORIZON)
+            if self._has_gone(error):
+                self._end_unread()
+                return None
             raise source_error(self._stream, error) from None
         iterator: str = answer["ShardIterator"]
         return iterator
