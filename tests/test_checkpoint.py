@@ -49,6 +49,17 @@ def test_progress_that_was_read_does_not_change(checkpoints):
     assert before == {}
 
 
+def test_last_arrivals_of_instances_go_with_a_commit(checkpoints):
+    assert checkpoints.seen_ms("stream") == {}
+    checkpoints.commit("stream", "shard-0", "1", {"writer": 1_795_332_485_123, "reader": 2})
+    checkpoints.commit("stream", "shard-1", "1", {"writer": 1_795_332_485_124})
+    checkpoints.commit("stream", "shard-1", "2")
+    checkpoints.commit("other", "shard-1", "2", {"db.x": 9})
+
+    assert checkpoints.seen_ms("stream") == {"writer": 1_795_332_485_124, "reader": 2}
+    assert checkpoints.seen_ms("other") == {"db.x": 9}
+
+
 FIRST, SECOND = Beginning(1_700_000_000_000, 0), Beginning(1_800_000_000_123, 1_800_000_000_000)
 
 
@@ -101,13 +112,14 @@ def path(tmp_path):
 def test_progress_survives_reopening(path):
     first = SqliteCheckpoints(path)
     first.begin("stream", FIRST, aside="stream@none")
-    first.commit("stream", "shard-0", "10")
+    first.commit("stream", "shard-0", "10", {"writer": 5})
     first.close()
 
     second = SqliteCheckpoints(path)
 
     assert second.beginning("stream") == FIRST
     assert second.progress("stream") == {"shard-0": "10"}
+    assert second.seen_ms("stream") == {"writer": 5}
     second.close()
 
 

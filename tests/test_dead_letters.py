@@ -13,7 +13,7 @@ def test_checkpoint_never_passes_a_dead_letter_that_is_not_durable():
     passed = []
 
     class Checkpoints(MemoryCheckpoints):
-        def commit(self, stream, shard, through):
+        def commit(self, stream, shard, through, seen_ms=None):
             due = {
                 letter
                 for letter in EXPECTED_DEAD_LETTERS
@@ -21,7 +21,7 @@ def test_checkpoint_never_passes_a_dead_letter_that_is_not_durable():
             }
             assert due <= set(dead_letters(storage))
             passed.append(due)
-            super().commit(stream, shard, through)
+            super().commit(stream, shard, through, seen_ms)
 
     source = MemorySource(STREAM, stream(), batch_records_max=2)
     pipeline(source, [LakeSink(storage)], Checkpoints()).run()

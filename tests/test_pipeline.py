@@ -102,6 +102,18 @@ def test_batch_that_every_sink_held_already_is_not_counted_as_delivered():
     assert counted == [(2, 0), (0, 2), (2, 0)]
 
 
+@pytest.mark.parametrize(("silent_days", "is_known"), [(1, True), (3, False)])
+def test_instance_that_was_heard_before_the_start_is_known_for_a_retention(silent_days, is_known):
+    checkpoints = MemoryCheckpoints()
+    pipeline([record(activity(1))], [MemorySink()], checkpoints).run()
+    assert checkpoints.seen_ms(STREAM) == {INSTANCE: ARRIVAL_MS}
+    later = record(GARBAGE, 2, arrival_ms=ARRIVAL_MS + silent_days * DAY_MS)
+
+    counters = pipeline([later], [MemorySink()], checkpoints).run()
+
+    assert counters.seen_ms == ({INSTANCE: ARRIVAL_MS} if is_known else {})
+
+
 def test_retention_is_known_once_the_run_has_asked():
     running = pipeline([record(activity(1)), record(activity(2), 2)], [MemorySink()])
     assert running.retention_ms is None

@@ -36,12 +36,12 @@ class CrashingCheckpoints(MemoryCheckpoints):
 
     commits_left = None
 
-    def commit(self, stream, shard, through):
+    def commit(self, stream, shard, through, seen_ms=None):
         if self.commits_left == 0:
             raise CrashError
         if self.commits_left is not None:
             self.commits_left -= 1
-        super().commit(stream, shard, through)
+        super().commit(stream, shard, through, seen_ms)
 
 
 def run_to_the_end(storage, attempts):

@@ -31,6 +31,7 @@ def at(minute):
 
 
 def test_instance_that_is_silent_is_told_once_and_again_when_it_is_heard(watch):
+    assert check(watch, 0, arrival=0, writer=0, reader=0) == []
     assert check(watch, 6, arrival=6, writer=6, reader=0) == []
     told = check(watch, 6.1, arrival=6, writer=6, reader=0)
     assert told == ["reader: nothing has arrived since 2026-11-23T07:28:05.123Z"]
@@ -68,8 +69,17 @@ def test_consumer_that_is_behind_does_not_take_that_for_silence(watch):
 
 
 def test_instance_is_silent_by_the_time_that_the_consumer_has_read_to(watch):
+    assert check(watch, 55, arrival=0, lag=59, writer=0, reader=-5) == []
     assert check(watch, 60, arrival=0, lag=59, writer=0, reader=-5) == []
     assert len(check(watch, 61, arrival=2, lag=59, writer=2, reader=-5)) == 1
+
+
+def test_instance_that_was_silent_before_the_start_is_told_once_it_could_have_been_heard(watch):
+    assert check(watch, 600, arrival=0, writer=0, reader=0) == []
+    assert check(watch, 604, arrival=603, writer=603, reader=0) == []
+    assert check(watch, 605.1, arrival=604, writer=604, reader=0) == [
+        "reader: nothing has arrived since 2026-11-23T07:28:05.123Z"
+    ]
 
 
 @pytest.mark.parametrize(("hours", "is_told"), [(12, False), (12.1, True)])

@@ -19,13 +19,15 @@ __all__ = ["Start", "settle"]
 class Start(NamedTuple):
     """From where a run reads: after the progress of each shard, and else from a time on.
 
-    `retention_ms` is for how long the stream keeps a record. `told` has a line for people about
-    each thing that was not as the last run left it.
+    `retention_ms` is for how long the stream keeps a record, `seen_ms` when each instance was heard
+    of last, of those within that time. `told` has a line for people about each thing that was not
+    as the last run left it.
     """
 
     progress: Mapping[str, str]
     start_ms: int
     retention_ms: int
+    seen_ms: Mapping[str, int]
     told: tuple[str, ...]
 
 
@@ -56,7 +58,13 @@ def settle(source: Source, deliver: Deliverer, checkpoints: Checkpoints) -> Star
         if one.after is not None:
             checkpoints.commit(name, one.shard, one.after)
             progress[one.shard] = one.after
-    return Start(progress, beginning.start_ms, stream.retention_ms, tuple(told))
+    seen_ms = _recent(checkpoints.seen_ms(name) if is_begun else {}, stream.horizon_ms)
+    return Start(progress, beginning.start_ms, stream.retention_ms, seen_ms, tuple(told))
+
+
+def _recent(seen_ms: Mapping[str, int], horizon_ms: int) -> dict[str, int]:
+    """An instance that was taken away is forgotten after a retention."""
+    return {name: last_ms for name, last_ms in seen_ms.items() if last_ms >= horizon_ms}
 
 
 def _held(deliver: Deliverer, stream: StreamDescription, progress: Mapping[str, str]) -> list[Held]:

@@ -42,7 +42,7 @@ class Counters:
 
     `events_held` are those that every sink held already from a run that did not commit them;
     `gaps` counts the places where records expired before they were read. `arrival_ms` is the last
-    arrival of any record, `seen_ms` that of each instance's.
+    arrival of any record, `seen_ms` that of each instance's, also from before this run.
     """
 
     records: int = 0
@@ -124,6 +124,7 @@ class Pipeline:
         """
         start = settle(self._source, self._deliver, self._checkpoints)
         self.retention_ms = start.retention_ms
+        self.counters.seen_ms = start.seen_ms
         for line in start.told:
             self._tell(line)
         resumption = Resumption(self._deliver.extent)
@@ -156,7 +157,9 @@ class Pipeline:
     def _move(self, deliver: Deliver, batch: RecordBatch, is_held: bool) -> None:
         for delivery in deliver(batch, whole=is_held):
             with self._committing:
-                self._checkpoints.commit(batch.stream, batch.shard, delivery.through)
+                latest = _latest(self.counters.seen_ms, delivery.seen_ms)
+                seen_ms = {name: latest[name] for name in delivery.seen_ms if name in latest}
+                self._checkpoints.commit(batch.stream, batch.shard, delivery.through, seen_ms)
                 self.counters.add(delivery)
 
     def _report(self, gap: Gap) -> None:

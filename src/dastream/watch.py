@@ -17,7 +17,8 @@ class Watch:
     """Tells what becomes silent or late, and what is well again.
 
     An instance, or the stream as a whole, is silent when nothing of it arrived for more than
-    `silence_ms_max`; the consumer is late when it is behind by more than `lag_share_max` of the
+    `silence_ms_max`, and for as long since the first check, since there was nobody to hear of it
+    before; the consumer is late when it is behind by more than `lag_share_max` of the
     time for which the stream keeps a record. Records are heard of up to `delivery_ms` after they
     were read.
     """
@@ -70,5 +71,5 @@ class Watch:
             yield "stream", f"stream: nothing has arrived since {iso_time(since_ms)}"
             return
         for instance, last_ms in seen_ms.items():
-            if heard_ms - last_ms > self._silence_ms_max:
+            if heard_ms - max(last_ms, self._since_ms or 0) > self._silence_ms_max:
                 yield instance, f"{instance}: nothing has arrived since {iso_time(last_ms)}"

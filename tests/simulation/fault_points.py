@@ -175,8 +175,11 @@ class FaultyCheckpoints:
     def progress(self, stream):
         return self._call("progress", stream)
 
-    def commit(self, stream, shard, through):
-        self._call("commit", stream, shard, through)
+    def commit(self, stream, shard, through, seen_ms=None):
+        self._call("commit", stream, shard, through, seen_ms)
+
+    def seen_ms(self, stream):
+        return self._checkpoints.seen_ms(stream)
 
     def close(self):
         pass

@@ -64,9 +64,9 @@ class FencedCheckpoints:
         self.held.begin(stream, beginning, aside=aside)
         self._begun(beginning)
 
-    def commit(self, generation, stream, shard, through):
+    def commit(self, generation, stream, shard, through, seen_ms):
         self._check(generation)
-        self.held.commit(stream, shard, through)
+        self.held.commit(stream, shard, through, seen_ms)
         self._committed(shard, through)
 
     def _check(self, generation):
@@ -95,6 +95,7 @@ class _Told:
     def __init__(self, checkpoints, begun, committed):
         self.beginning = checkpoints.beginning
         self.progress = checkpoints.progress
+        self.seen_ms = checkpoints.seen_ms
         self._checkpoints = checkpoints
         self._begun = begun
         self._committed = committed
@@ -103,8 +104,8 @@ class _Told:
         self._checkpoints.begin(stream, beginning, aside=aside)
         self._begun(beginning)
 
-    def commit(self, stream, shard, through):
-        self._checkpoints.commit(stream, shard, through)
+    def commit(self, stream, shard, through, seen_ms=None):
+        self._checkpoints.commit(stream, shard, through, seen_ms)
         self._committed(shard, through)
 
 
@@ -122,8 +123,11 @@ class _Generation:
     def progress(self, stream):
         return self._store.held.progress(stream)
 
-    def commit(self, stream, shard, through):
-        self._store.commit(self._number, stream, shard, through)
+    def commit(self, stream, shard, through, seen_ms=None):
+        self._store.commit(self._number, stream, shard, through, seen_ms)
+
+    def seen_ms(self, stream):
+        return self._store.held.seen_ms(stream)
 
     def close(self):
         pass

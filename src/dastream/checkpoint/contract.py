@@ -38,8 +38,17 @@ class Checkpoints(Protocol):
         """The committed sequence number of each shard that has one."""
         ...
 
-    def commit(self, stream: str, shard: str, through: str) -> None:
-        """Store, durably when it returns, that a shard is delivered through a position."""
+    def commit(
+        self, stream: str, shard: str, through: str, seen_ms: Mapping[str, int] | None = None
+    ) -> None:
+        """Store, durably when it returns, that a shard is delivered through a position.
+
+        With it goes when records of some instances arrived last, in milliseconds since 1970.
+        """
+        ...
+
+    def seen_ms(self, stream: str) -> Mapping[str, int]:
+        """When records of each instance arrived last, as was committed."""
         ...
 
     def close(self) -> None:

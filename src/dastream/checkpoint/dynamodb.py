@@ -45,6 +45,7 @@ class _Item:
     generation: str
     beginning: Beginning | None
     progress: dict[str, str] = field(default_factory=dict)
+    seen_ms: dict[str, int] = field(default_factory=dict)
 
 
 class DynamodbCheckpoints:
@@ -81,11 +82,18 @@ class DynamodbCheckpoints:
     def progress(self, stream: str) -> Mapping[str, str]:
         return dict(self._item(stream).progress)
 
-    def commit(self, stream: str, shard: str, through: str) -> None:
+    def commit(
+        self, stream: str, shard: str, through: str, seen_ms: Mapping[str, int] | None = None
+    ) -> None:
         item = self._item(stream)
-        values = {":through": {"S": through}}
-        self._update(stream, "SET shards.#shard = :through", values, {"#shard": shard})
-        item.progress[shard] = through
+        seen = item.seen_ms | dict(seen_ms or {})
+        values = {":through": {"S": through}, ":seen": _numbers(seen)}
+        expression = "SET shards.#shard = :through, seen = :seen"
+        self._update(stream, expression, values, {"#shard": shard})
+        item.progress[shard], item.seen_ms = through, seen
+
+    def seen_ms(self, stream: str) -> Mapping[str, int]:
+        return dict(self._item(stream).seen_ms)
 
     def close(self) -> None:
         """A generation needs not be given back."""
@@ -112,7 +120,9 @@ class DynamodbCheckpoints:
         if "created_ms" in found:
             beginning = Beginning(int(found["created_ms"]["N"]), int(found["start_ms"]["N"]))
         progress = {shard: through["S"] for shard, through in found["shards"]["M"].items()}
-        return _Item(found["generation"]["N"], beginning, progress)
+        seen = found.get("seen", _numbers({}))["M"].items()
+        seen_ms = {instance: int(arrival_ms["N"]) for instance, arrival_ms in seen}
+        return _Item(found["generation"]["N"], beginning, progress, seen_ms)
 
     def _update(
         self,
@@ -140,6 +150,10 @@ class DynamodbCheckpoints:
 
 def _map(progress: Mapping[str, str]) -> dict[str, Any]:
     return {"M": {shard: {"S": through} for shard, through in progress.items()}}
+
+
+def _numbers(seen_ms: Mapping[str, int]) -> dict[str, Any]:
+    return {"M": {instance: {"N": str(arrival_ms)} for instance, arrival_ms in seen_ms.items()}}
 
 
 def _cannot_begin(table: str, error: CallError) -> DastreamError:

@@ -15,6 +15,7 @@ class MemoryCheckpoints:
     def __init__(self) -> None:
         self._beginnings: dict[str, Beginning] = {}
         self._progress: dict[str, dict[str, str]] = {}
+        self._seen_ms: dict[str, dict[str, int]] = {}
 
     def beginning(self, stream: str) -> Beginning | None:
         return self._beginnings.get(stream)
@@ -27,8 +28,14 @@ class MemoryCheckpoints:
     def progress(self, stream: str) -> Mapping[str, str]:
         return dict(self._progress.get(stream, {}))
 
-    def commit(self, stream: str, shard: str, through: str) -> None:
+    def commit(
+        self, stream: str, shard: str, through: str, seen_ms: Mapping[str, int] | None = None
+    ) -> None:
         self._progress.setdefault(stream, {})[shard] = through
+        self._seen_ms.setdefault(stream, {}).update(seen_ms or {})
+
+    def seen_ms(self, stream: str) -> Mapping[str, int]:
+        return dict(self._seen_ms.get(stream, {}))
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -70,10 +70,17 @@ class SqliteCheckpoints:
     def progress(self, stream: str) -> Mapping[str, str]:
         return dict(self._read("SELECT shard, through FROM checkpoint WHERE stream = ?", stream))
 
-    def commit(self, stream: str, shard: str, through: str) -> None:
+    def commit(
+        self, stream: str, shard: str, through: str, seen_ms: Mapping[str, int] | None = None
+    ) -> None:
+        see = "INSERT OR REPLACE INTO seen VALUES (?, ?, ?)"
         self._write(
-            ("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?)", (stream, shard, through))
+            ("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?)", (stream, shard, through)),
+            *((see, (stream, *last)) for last in (seen_ms or {}).items()),
         )
+
+    def seen_ms(self, stream: str) -> Mapping[str, int]:
+        return dict(self._read("SELECT instance, arrival_ms FROM seen WHERE stream = ?", stream))
 
     def close(self) -> None:
         self._database.close()
@@ -124,6 +131,10 @@ def _open_database(path: Path) -> sqlite3.Connection:
         database.execute(
             "CREATE TABLE IF NOT EXISTS stream (name TEXT PRIMARY KEY,"
             " created_ms INTEGER NOT NULL, start_ms INTEGER NOT NULL)"
+        )
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS seen (stream TEXT, instance TEXT,"
+            " arrival_ms INTEGER NOT NULL, PRIMARY KEY (stream, instance))"
         )
     except BaseException:
         database.close()
