@@ -24,7 +24,7 @@ from outsides import TableCheckpoints
 
 from dastream.sinks.formats import FORMATS
 
-HISTORIES = 1000
+HISTORIES = 2000
 HERE = Path(__file__).parent
 
 
