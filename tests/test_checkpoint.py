@@ -1,9 +1,18 @@
+import errno
+import fcntl
+import os
 import sqlite3
 import stat
 
 import pytest
 
-from dastream.checkpoint import Beginning, MemoryCheckpoints, SqliteCheckpoints, open_checkpoints
+from dastream.checkpoint import (
+    Beginning,
+    MemoryCheckpoints,
+    SqliteCheckpoints,
+    open_checkpoints,
+    sqlite,
+)
 from dastream.errors import ConfigError, ServiceError
 from dastream.record import SHARD_END
 
@@ -204,6 +213,33 @@ def test_store_that_another_program_has_locked_may_be_free_later(path):
     assert "another program" in caught.value.hint
     other.close()
     SqliteCheckpoints(path).close()
+
+
+def test_commit_into_a_store_that_another_program_has_locked_says_so(path, monkeypatch):
+    monkeypatch.setattr(sqlite, "LOCK_SECONDS_MAX", 0)
+    store = SqliteCheckpoints(path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(ServiceError, match="cannot commit") as caught:
+        store.commit("stream", "shard-0", "10")
+    assert "another program" in caught.value.hint
+
+    other.close()
+    store.commit("stream", "shard-0", "10")
+    store.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_file_system_without_locks_is_not_taken_for_another_consumer(path, monkeypatch, number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+    with pytest.raises(ConfigError, match="cannot open the file") as caught:
+        SqliteCheckpoints(path)
+    assert "has no locks" in caught.value.hint
 
 
 def test_spaces_in_a_url_are_escaped(tmp_path):

@@ -104,5 +104,5 @@ def test_what_cannot_be_stored_stops_the_emitter(open_journal, path):
     other = sqlite3.connect(path)
     other.execute("DROP TABLE outbox")
     other.close()
-    with pytest.raises(ServiceError, match="cannot be stored"):
+    with pytest.raises(ServiceError, match="cannot commit"):
         journal.store(Progress(), [b"a"])
