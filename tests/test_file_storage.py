@@ -81,6 +81,45 @@ def test_what_a_crash_left_is_removed_and_what_another_writes_is_not(tmp_path):
 
 
 @pytest.fixture
+def sweeping_before_links(tmp_path, monkeypatch):
+    """How often another process, whose clock is two hours ahead, sweeps before a link."""
+    sweeps, original = [], os.link
+
+    def link(source, target):
+        if sweeps:
+            sweeps.pop()()
+        original(source, target)
+
+    def sweep():
+        with monkeypatch.context() as ahead:
+            now = time.time()
+            ahead.setattr(time, "time", lambda: now + 7200)
+            FileStorage(tmp_path)._sweep()
+
+    monkeypatch.setattr(os, "link", link)
+    return lambda times: sweeps.extend([sweep] * times)
+
+
+def test_object_whose_temporary_file_another_process_swept_is_written_again(
+    tmp_path, sweeping_before_links
+):
+    sweeping_before_links(1)
+
+    assert FileStorage(tmp_path).put_if_absent("a/b", b"x") is True
+
+    assert FileStorage(tmp_path).get("a/b") == b"x"
+
+
+def test_object_whose_temporary_file_goes_again_and_again_is_an_error(
+    tmp_path, sweeping_before_links
+):
+    sweeping_before_links(2)
+
+    with pytest.raises(ServiceError, match=r"cannot write .*_dastream/tmp/.* \(No such file"):
+        FileStorage(tmp_path).put_if_absent("a/b", b"x")
+
+
+@pytest.fixture
 def synced(monkeypatch):
     """The paths of what is synced, in order."""
     paths = []

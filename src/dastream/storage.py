@@ -91,6 +91,10 @@ def copy_objects(source: Storage, target: Storage) -> int:
     return count
 
 
+class _SweptError(FileNotFoundError):
+    """A temporary file has gone before it had its name."""
+
+
 class FileStorage:
     """Objects as files of a directory: 0600, below directories of 0700.
 
@@ -110,7 +114,7 @@ class FileStorage:
         try:
             self._sweep()
             self._make_durable(target.parent)
-            return self._link(data, target)
+            return self._write(data, target)
         except OSError as error:
             raise _file_error("write", error) from error
 
@@ -148,7 +152,7 @@ class FileStorage:
         return self._root / key
 
     def _sweep(self) -> None:
-        """Remove what a crash left; what a live writer has there is younger."""
+        """Remove what a crash left; what a live writer has there is younger, unless clocks jump."""
         if self._is_swept:
             return
         directory = self._root / TEMPORARY
@@ -175,19 +179,29 @@ class FileStorage:
                 raise
         self._durable.add(directory)
 
+    def _write(self, data: bytes, target: Path) -> bool:
+        try:
+            is_first = self._link(data, target)
+        except _SweptError:  # by a process whose clock had jumped, and it sweeps once
+            is_first = self._link(data, target)
+        # The first writer may have ended before its sync: who finds the name makes it durable, too.
+        _sync_directory(target.parent)
+        return is_first
+
     def _link(self, data: bytes, target: Path) -> bool:
         temporary = self._write_temporary(data)
         try:
             os.link(temporary, target)
         except FileExistsError:
-            is_first = False
+            return False
+        except FileNotFoundError as error:
+            if temporary.exists():
+                raise
+            raise _SweptError(*error.args, str(temporary)) from None
         else:
-            is_first = True
+            return True
         finally:
             temporary.unlink(missing_ok=True)
-        # The first writer may have ended before its sync: who finds the name makes it durable, too.
-        _sync_directory(target.parent)
-        return is_first
 
     def _write_temporary(self, data: bytes) -> Path:
         directory = self._root / TEMPORARY
@@ -200,7 +214,7 @@ class FileStorage:
                 file.flush()
                 os.fsync(descriptor)
         except BaseException:
-            path.unlink()
+            path.unlink(missing_ok=True)
             raise
         return path
 
