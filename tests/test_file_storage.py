@@ -1,5 +1,6 @@
 """What only files have: directories, modes, syncs, and names that lead elsewhere."""
 
+import errno
 import os
 import stat
 import time
@@ -117,6 +118,22 @@ def test_object_whose_temporary_file_goes_again_and_again_is_an_error(
 
     with pytest.raises(ServiceError, match=r"cannot write .*_dastream/tmp/.* \(No such file"):
         FileStorage(tmp_path).put_if_absent("a/b", b"x")
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_file_system_without_hard_links_is_told_and_nothing_is_left_there(
+    tmp_path, monkeypatch, number
+):
+    def link(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", link)
+
+    with pytest.raises(ServiceError, match=r"cannot write .*/a/b \(no hard links\)") as caught:
+        FileStorage(tmp_path).put_if_absent("a/b", b"x")
+
+    assert "take another place" in caught.value.hint
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ and a reader sees all of it or nothing.
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import secrets
@@ -89,6 +90,10 @@ def copy_objects(source: Storage, target: Storage) -> int:
         if data is not None:
             target.put_if_absent(item.key, data)
     return count
+
+
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
+"""How link(2) says that a file system has none, where a file could be made before."""
 
 
 class _SweptError(FileNotFoundError):
@@ -198,6 +203,10 @@ class FileStorage:
             if temporary.exists():
                 raise
             raise _SweptError(*error.args, str(temporary)) from None
+        except OSError as error:
+            if error.errno in _NO_LINKS:
+                raise _no_links(target) from error
+            raise
         else:
             return True
         finally:
@@ -264,6 +273,14 @@ def _size(entry: os.DirEntry[str]) -> int | None:
     except FileNotFoundError:
         return None
     return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def _no_links(target: Path) -> ServiceError:
+    return ServiceError(
+        f"storage: cannot write {target} (no hard links)",
+        hint="its file system has no hard links, as exFAT and some network file systems, and with "
+        "nothing else is an object written once: take another place",
+    )
 
 
 def _file_error(step: str, error: OSError) -> ServiceError:
