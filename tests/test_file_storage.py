@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 import time
 from pathlib import Path
@@ -211,6 +212,30 @@ def test_directory_that_cannot_be_read_is_a_service_error(tmp_path):
         with pytest.raises(ServiceError, match=r"storage: cannot \w+ .* \(") as caught:
             failing()
         assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (errno.EACCES, "let this user read and write"),
+        (errno.EROFS, "read-only"),
+        (errno.ENOSPC, "make room"),
+    ],
+)
+def test_hint_is_about_what_the_system_says(tmp_path, monkeypatch, number, hint):
+    def refuse(path, *_):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "open", refuse)
+
+    for failing in (
+        lambda: list(FileStorage(tmp_path).list()),
+        lambda: FileStorage(tmp_path).put_if_absent("a", b"x"),
+    ):
+        with pytest.raises(ServiceError, match=re.escape(os.strerror(number))) as caught:
+            failing()
+        assert hint in caught.value.hint
 
 
 def test_file_whose_size_cannot_be_read_is_a_service_error(tmp_path):

@@ -44,7 +44,10 @@ class StoredObject(NamedTuple):
 
 
 class Storage(Protocol):
-    """What sinks write through and the lake reads through. All raise ServiceError."""
+    """What sinks write through and the lake reads through. All raise ServiceError.
+
+    `list` raises ConfigError if there is nothing to list from, such as no bucket of this name.
+    """
 
     url: str
 
@@ -285,10 +288,21 @@ def _no_links(target: Path) -> ServiceError:
 
 def _file_error(step: str, error: OSError) -> ServiceError:
     place = f" {error.filename}" if error.filename else " a file"
-    return ServiceError(
-        f"storage: cannot {step}{place} ({error.strerror})",
-        hint="check the disk's free space and the owner of the directory",
+    hint = _FILE_HINTS.get(
+        error.errno or 0, "look what lies at this place, and if its disk is sound"
     )
+    return ServiceError(f"storage: cannot {step}{place} ({error.strerror})", hint=hint)
+
+
+_FORBIDDEN = "let this user read and write the directory, and all that is below it"
+_FULL = "make room on the disk"
+_FILE_HINTS = {
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EROFS: "its file system is read-only: take another place, or mount it to be written",
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+}
 
 
 class S3Storage:
@@ -346,6 +360,8 @@ class S3Storage:
             try:
                 page = call(self._client.list_objects_v2, **request)
             except CallError as error:
+                if error.code == "NoSuchBucket":  # who lists begins, so nothing is under way
+                    raise _no_bucket(self._bucket) from None
                 raise _s3_error("list", self._bucket, error) from None
             for item in page.get("Contents", ()):
                 yield StoredObject(item["Key"].removeprefix(self._prefix), item["Size"])
@@ -375,6 +391,13 @@ def _extent(start: int, bytes_max: int | None) -> dict[str, str]:
 def _wait_seconds(conflicts: int) -> float:
     longest = CONFLICT_WAIT_SECONDS * 2 ** (conflicts - 1)
     return random.uniform(longest / 2, longest)  # noqa: S311 - spreads writers, guards nothing
+
+
+def _no_bucket(bucket: str) -> ConfigError:
+    return ConfigError(
+        f"s3: there is no bucket {bucket} (NoSuchBucket)",
+        hint="check its name, and whether AWS_ENDPOINT_URL leads to where it is; or create it",
+    )
 
 
 def _s3_error(step: str, bucket: str, error: CallError) -> ServiceError:
