@@ -16,7 +16,8 @@ def main() -> None:
         from dastream.cli.app import run_app  # noqa: PLC0415 - needs the extra `cli`
     except ModuleNotFoundError as error:
         sys.stderr.write(
-            f"error: {error.name} is not installed\nhint: pip install 'dastream[cli]'\n"
+            f"error: {error.name} is not installed\n"
+            "hint: in a checkout of dastream: pip install '.[cli]'\n"
         )
         sys.exit(2)
     sys.exit(run_app())
