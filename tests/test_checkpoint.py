@@ -104,6 +104,7 @@ def test_what_lies_aside_gives_way_only_to_other_progress(checkpoints):
 
 @pytest.fixture
 def path(tmp_path):
+    (tmp_path / "of my own").mkdir()
     return tmp_path / "of my own" / "state.sqlite"
 
 
@@ -147,12 +148,10 @@ def test_files_are_for_their_owner_only(path):
 
     modes = {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
     assert modes == {0o600}
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     store.close()
 
 
 def test_file_that_is_no_store_is_refused_and_left_alone(path):
-    path.parent.mkdir()
     path.write_bytes(b"something else entirely " * 100)
 
     for _ in range(2):  # the lock of the first attempt is not in the way of the second
@@ -176,13 +175,20 @@ def test_damaged_store_is_refused(path):
 
 
 def test_database_of_another_program_is_refused(path):
-    path.parent.mkdir()
     other = sqlite3.connect(path)
     other.execute("CREATE TABLE checkpoint (id INTEGER)")
     other.close()
 
     with pytest.raises(ConfigError, match="state: "):
         SqliteCheckpoints(path).progress("stream")
+
+
+def test_directory_that_is_not_there_is_refused_and_not_made(tmp_path):
+    with pytest.raises(ConfigError, match="state: cannot open the file") as caught:
+        open_checkpoints(f"sqlite://{tmp_path}/mistyped/state.sqlite")
+
+    assert "mistyped" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_place_that_cannot_be_written_is_refused(tmp_path):

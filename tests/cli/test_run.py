@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -219,7 +220,9 @@ def test_state_lies_in_the_users_state_directory_by_default(stream, lake, monkey
 
     assert run_app(["run", "--source", stream.url, "--sink", lake, "--once"]) == 0
 
-    (file,) = (tmp_path / "100% mine" / "dastream").glob("*.sqlite")
+    directory = tmp_path / "100% mine" / "dastream"
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    (file,) = directory.glob("*.sqlite")
     store = SqliteCheckpoints(file)
     assert store.progress(STREAM)
     store.close()

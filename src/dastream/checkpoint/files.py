@@ -16,6 +16,7 @@ _LOCKED = "another program has the file open and locked, such as a backup: end t
 _BROKEN = "the disk is full or broken"
 _READ_ONLY = "let this user write the file and its directory; a file system may be read-only"
 _NO_LOCKS = "the file system has no locks, as NFS may have none: take a local disk"
+_NOWHERE = "its directory is not there: see whether --state is mistyped, or make it"
 _OTHER = "give --state another file; this one is damaged, or of another program"
 
 _PASSING = frozenset({_LOCKED, _BROKEN})
@@ -31,6 +32,7 @@ _BY_SYSTEM = {
     errno.ENOSPC: _BROKEN,
     errno.EDQUOT: _BROKEN,
     errno.EIO: _BROKEN,
+    errno.ENOENT: _NOWHERE,
     errno.EACCES: _READ_ONLY,
     errno.EPERM: _READ_ONLY,
     errno.EROFS: _READ_ONLY,
@@ -43,9 +45,9 @@ _BY_SYSTEM = {
 def lock(path: Path, *, taken: ConfigError) -> int:
     """Keep others from a file until the descriptor is closed. Raises OSError, or `taken`.
 
-    The lock is on a file beside it, as SQLite locks its own, and makes the directory if need be.
+    The lock is on a file beside it, as SQLite locks its own. The directory has to be there: a
+    mistyped one would be a state that is new, and what waits for the old one would be passed over.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     name = path.with_name(f"{path.name}.lock")
     descriptor = os.open(name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
