@@ -12,13 +12,12 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from multiprocessing.connection import Connection
 
 from dastream.delivery import Deliverer, Delivery
-from dastream.errors import DastreamError, ServiceError
+from dastream.errors import DastreamError, ServiceError, place
 from dastream.record import RecordBatch
 
 __all__ = ["Worker"]
@@ -152,11 +151,9 @@ def _ours(error: Exception) -> DastreamError:
     """An error of ours as it is. Of any other only its type and place: its text may quote SQL."""
     if isinstance(error, DastreamError):
         return error
-    name = type(error).__name__
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    sys.stderr.write(f"worker: {name} was raised, here:\n{frames}")
+    sys.stderr.write(f"worker: {place(error)}")
     return ServiceError(
-        f"worker: raised {name}",
+        f"worker: raised {type(error).__name__}",
         hint="a bug, in dastream or in a sink of your own: standard error says where",
     )
 

@@ -159,23 +159,33 @@ def open(url):
 """
 
 
+@pytest.mark.parametrize(
+    ("workers", "error"), [("1", "error: a bug, in dastream or"), ("2", "error: worker: raised")]
+)
 @pytest.mark.parametrize("kind", ["EOFError", "ValueError"])
-def test_sink_that_raises_in_a_worker_ends_the_run_and_quotes_nothing(
-    stream, arguments, tmp_path, monkeypatch, capfd, kind
+def test_sink_that_raises_what_is_no_error_of_ours_ends_the_run_and_quotes_nothing(
+    stream, arguments, tmp_path, workers, error, kind
 ):
     (tmp_path / "quoting.py").write_text(SINK.format(kind=kind, place=tmp_path / "other"))
     about = tmp_path / "quoting-1.dist-info"
     about.mkdir()
     (about / "entry_points.txt").write_text("[dastream.sinks]\nquoting = quoting\n")
-    monkeypatch.syspath_prepend(tmp_path)
     stream.put(range(8))
 
-    assert run_app([*arguments, "--once", "--workers", "2", "--sink", "quoting://"]) == 1
+    options = ["--once", "--workers", workers, "--sink", "quoting://"]
+    done = subprocess.run(
+        [sys.executable, "-m", "dastream", *arguments, *options],
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        text=True,
+        check=False,
+    )
 
-    told = capfd.readouterr().err
-    assert f"error: worker: raised {kind}\n" in told
-    assert "quoting.py" in told
-    assert "SELECT" not in told
+    assert done.returncode == 1
+    assert error in done.stderr
+    assert f"{kind} was raised, here:" in done.stderr
+    assert "quoting.py" in done.stderr
+    assert "SELECT" not in done.stderr
 
 
 def test_nothing_is_lost_or_there_twice_when_workers_are_killed(stream, lake, arguments):
