@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 from dastream.decode import Decoder
@@ -32,8 +33,22 @@ def unusable(lake):
     raise ConfigError("sink: no such thing", hint="use another")
 
 
+def quits(lake):
+    sys.exit(1)
+
+
 def buggy(lake):
-    raise AttributeError("a bug")
+    """Its sink raises what is no error of ours, and quotes an event."""
+    return _deliverer(lake, sink=_QuotingSink(AttributeError))
+
+
+def at_an_end(lake):
+    """The same with what the end of a pipe raises."""
+    return _deliverer(lake, sink=_QuotingSink(EOFError))
+
+
+def out_of_files(lake):
+    return _deliverer(lake, sink=_QuotingSink(OSError))
 
 
 def dies(lake):
@@ -64,6 +79,18 @@ def slow(lake):
 def _deliverer(lake, *, unwrap=unwrap, sink=None, transforms=(), **settings):
     sinks = [sink or LakeSink(FileStorage(Path(lake)))]
     return Deliverer(Decoder(unwrap), transforms, sinks, resource_id=CLUSTER, **settings)
+
+
+class _QuotingSink:
+    def __init__(self, kind):
+        self._kind = kind
+
+    def deliver(self, batch):
+        entry = batch.events[0].entry
+        raise self._kind(entry) from ValueError(entry)
+
+    def close(self):
+        """There is nothing to close."""
 
 
 class _DeadlySink(LakeSink):

@@ -1,9 +1,18 @@
+import errno
+import fcntl
+import os
 import sqlite3
 import stat
 
 import pytest
 
-from dastream.checkpoint import Beginning, MemoryCheckpoints, SqliteCheckpoints, open_checkpoints
+from dastream.checkpoint import (
+    Beginning,
+    MemoryCheckpoints,
+    SqliteCheckpoints,
+    open_checkpoints,
+    sqlite,
+)
 from dastream.errors import ConfigError, ServiceError
 from dastream.record import SHARD_END
 
@@ -106,6 +115,7 @@ def test_what_lies_aside_gives_way_only_to_other_progress(checkpoints):
 
 @pytest.fixture
 def path(tmp_path):
+    (tmp_path / "of my own").mkdir()
     return tmp_path / "of my own" / "state.sqlite"
 
 
@@ -150,12 +160,10 @@ def test_files_are_for_their_owner_only(path):
 
     modes = {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
     assert modes == {0o600}
-    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     store.close()
 
 
 def test_file_that_is_no_store_is_refused_and_left_alone(path):
-    path.parent.mkdir()
     path.write_bytes(b"something else entirely " * 100)
 
     for _ in range(2):  # the lock of the first attempt is not in the way of the second
@@ -179,13 +187,20 @@ def test_damaged_store_is_refused(path):
 
 
 def test_database_of_another_program_is_refused(path):
-    path.parent.mkdir()
     other = sqlite3.connect(path)
     other.execute("CREATE TABLE checkpoint (id INTEGER)")
     other.close()
 
     with pytest.raises(ConfigError, match="state: "):
         SqliteCheckpoints(path).progress("stream")
+
+
+def test_directory_that_is_not_there_is_refused_and_not_made(tmp_path):
+    with pytest.raises(ConfigError, match="state: cannot open the file") as caught:
+        open_checkpoints(f"sqlite://{tmp_path}/mistyped/state.sqlite")
+
+    assert "mistyped" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_place_that_cannot_be_written_is_refused(tmp_path):
@@ -216,6 +231,33 @@ def test_store_that_another_program_has_locked_may_be_free_later(path):
     assert "another program" in caught.value.hint
     other.close()
     SqliteCheckpoints(path).close()
+
+
+def test_commit_into_a_store_that_another_program_has_locked_says_so(path, monkeypatch):
+    monkeypatch.setattr(sqlite, "LOCK_SECONDS_MAX", 0)
+    store = SqliteCheckpoints(path)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(ServiceError, match="cannot commit") as caught:
+        store.commit("stream", "shard-0", "10")
+    assert "another program" in caught.value.hint
+
+    other.close()
+    store.commit("stream", "shard-0", "10")
+    store.close()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_file_system_without_locks_is_not_taken_for_another_consumer(path, monkeypatch, number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+    with pytest.raises(ConfigError, match="cannot open the file") as caught:
+        SqliteCheckpoints(path)
+    assert "has no locks" in caught.value.hint
 
 
 def test_spaces_in_a_url_are_escaped(tmp_path):

@@ -130,6 +130,30 @@ def test_extras_that_are_named_exist():
             assert set(named.split(",")) <= extras.keys(), page.name
 
 
+def test_dastream_is_installed_from_a_checkout():
+    """As the README says: no index of packages has it."""
+    for page in PAGES:
+        assert not re.search(r"pip install\S* '?dastream", page.read_text()), page.name
+
+
+def test_every_error_that_ends_emit_is_in_the_runbook():
+    section = text("docs/runbook.md").split("## `dastream emit`")[1].split("\n## ")[0]
+    names = ("emitter", "journal", "log_files", "log_time", "publisher")
+    modules = [*(f"activity/{name}" for name in names), "cli/emit"]
+    trees = [ast.parse(text(f"src/dastream/{module}.py")) for module in modules]
+    messages = [message for tree in trees for message in raised(tree, "ConfigError", "SourceError")]
+    assert len(messages) > 8
+    for message in messages:
+        assert message in section
+
+
+def raised(tree, *kinds):
+    """How the messages of some errors begin, as far as they do not vary."""
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and getattr(call.func, "id", None) in kinds:
+            yield ast.unparse(call.args[0]).removeprefix("f").strip("'\"").partition("{")[0].strip()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):

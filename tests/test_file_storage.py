@@ -1,6 +1,8 @@
 """What only files have: directories, modes, syncs, and names that lead elsewhere."""
 
+import errno
 import os
+import re
 import stat
 import time
 from pathlib import Path
@@ -81,6 +83,61 @@ def test_what_a_crash_left_is_removed_and_what_another_writes_is_not(tmp_path):
 
 
 @pytest.fixture
+def sweeping_before_links(tmp_path, monkeypatch):
+    """How often another process, whose clock is two hours ahead, sweeps before a link."""
+    sweeps, original = [], os.link
+
+    def link(source, target):
+        if sweeps:
+            sweeps.pop()()
+        original(source, target)
+
+    def sweep():
+        with monkeypatch.context() as ahead:
+            now = time.time()
+            ahead.setattr(time, "time", lambda: now + 7200)
+            FileStorage(tmp_path)._sweep()
+
+    monkeypatch.setattr(os, "link", link)
+    return lambda times: sweeps.extend([sweep] * times)
+
+
+def test_object_whose_temporary_file_another_process_swept_is_written_again(
+    tmp_path, sweeping_before_links
+):
+    sweeping_before_links(1)
+
+    assert FileStorage(tmp_path).put_if_absent("a/b", b"x") is True
+
+    assert FileStorage(tmp_path).get("a/b") == b"x"
+
+
+def test_object_whose_temporary_file_goes_again_and_again_is_an_error(
+    tmp_path, sweeping_before_links
+):
+    sweeping_before_links(2)
+
+    with pytest.raises(ServiceError, match=r"cannot write .*_dastream/tmp/.* \(No such file"):
+        FileStorage(tmp_path).put_if_absent("a/b", b"x")
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_file_system_without_hard_links_is_told_and_nothing_is_left_there(
+    tmp_path, monkeypatch, number
+):
+    def link(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", link)
+
+    with pytest.raises(ServiceError, match=r"cannot write .*/a/b \(no hard links\)") as caught:
+        FileStorage(tmp_path).put_if_absent("a/b", b"x")
+
+    assert "take another place" in caught.value.hint
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.fixture
 def synced(monkeypatch):
     """The paths of what is synced, in order."""
     paths = []
@@ -155,6 +212,30 @@ def test_directory_that_cannot_be_read_is_a_service_error(tmp_path):
         with pytest.raises(ServiceError, match=r"storage: cannot \w+ .* \(") as caught:
             failing()
         assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (errno.EACCES, "let this user read and write"),
+        (errno.EROFS, "read-only"),
+        (errno.ENOSPC, "make room"),
+    ],
+)
+def test_hint_is_about_what_the_system_says(tmp_path, monkeypatch, number, hint):
+    def refuse(path, *_):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "open", refuse)
+
+    for failing in (
+        lambda: list(FileStorage(tmp_path).list()),
+        lambda: FileStorage(tmp_path).put_if_absent("a", b"x"),
+    ):
+        with pytest.raises(ServiceError, match=re.escape(os.strerror(number))) as caught:
+            failing()
+        assert hint in caught.value.hint
 
 
 def test_file_whose_size_cannot_be_read_is_a_service_error(tmp_path):

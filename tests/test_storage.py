@@ -257,14 +257,15 @@ def test_s3_write_that_is_denied_has_another_hint(stubbed):
     assert "s3:ListBucket" not in caught.value.hint
 
 
-def test_bucket_that_is_not_there_is_a_service_error(aws):
+def test_bucket_that_is_not_there_is_a_config_error_for_who_lists(aws):
+    """Whoever begins does; where a bucket goes later on, the outside has failed."""
     storage = open_storage("s3://no-such-bucket/lake")
 
-    for failing in (
-        lambda: storage.put_if_absent("a", b"x"),
-        lambda: list(storage.list()),
-        lambda: storage.get("a", 10),
-    ):
+    with pytest.raises(ConfigError, match="s3: there is no bucket no-such-bucket") as caught:
+        list(storage.list())
+    assert "check its name" in caught.value.hint
+
+    for failing in (lambda: storage.put_if_absent("a", b"x"), lambda: storage.get("a", 10)):
         with pytest.raises(ServiceError, match=r"s3: cannot \w+ in .* \(NoSuchBucket\)"):
             failing()
 

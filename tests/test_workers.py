@@ -105,15 +105,36 @@ def test_worker_that_died_between_batches_is_replaced(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("open_deliverer", "end"), [(deliverers.dies, "SIGKILL"), (deliverers.buggy, "exit code 1")]
+    ("open_deliverer", "end"), [(deliverers.dies, "SIGKILL"), (deliverers.quits, "exit code 1")]
 )
-def test_batch_that_kills_worker_after_worker_is_an_error(tmp_path, capfd, open_deliverer, end):
+def test_batch_that_kills_worker_after_worker_is_an_error(tmp_path, open_deliverer, end):
     with worker(open_deliverer, tmp_path) as deliver, pytest.raises(ServiceError) as caught:
         list(deliver(BATCH, whole=False))
 
     assert str(caught.value) == f"worker: 3 processes in a row died of one batch ({end})"
     assert "--workers" in caught.value.hint
-    assert ("AttributeError" in capfd.readouterr().err) == (end == "exit code 1")
+
+
+@pytest.mark.parametrize(
+    ("open_deliverer", "kind"),
+    [
+        (deliverers.buggy, "AttributeError"),
+        (deliverers.at_an_end, "EOFError"),
+        (deliverers.out_of_files, "OSError"),
+    ],
+)
+def test_exception_that_is_none_of_ours_tells_its_type_and_place_and_nothing_of_an_event(
+    tmp_path, capfd, open_deliverer, kind
+):
+    with worker(open_deliverer, tmp_path) as deliver, pytest.raises(ServiceError) as caught:
+        list(deliver(BATCH, whole=False))
+
+    assert str(caught.value) == f"worker: raised {kind}"
+    assert "standard error says where" in caught.value.hint
+    told = capfd.readouterr().err
+    assert told.startswith(f"worker: {kind} was raised, here:\n")
+    assert "deliverers.py" in told
+    assert "SELECT" not in told + repr(caught.value)
 
 
 def test_closing_ends_a_worker_that_is_busy(tmp_path):

@@ -97,7 +97,7 @@ def open_client(
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415
     except ModuleNotFoundError:
         raise ConfigError(
-            "aws: boto3 is not installed", hint="pip install 'dastream[aws]'"
+            "aws: boto3 is not installed", hint="in a checkout of dastream: pip install '.[aws]'"
         ) from None
     hide_bodies()
     config = Config(

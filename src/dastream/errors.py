@@ -21,6 +21,8 @@ bind values or key material: an error is printed, logged and kept with dead lett
 
 from __future__ import annotations
 
+import traceback
+
 import msgspec
 
 __all__ = [
@@ -96,3 +98,9 @@ class KeyServiceError(ServiceError):
 
 class SinkError(ServiceError):
     """A sink did not take a batch, or holds other records under the batch's name."""
+
+
+def place(error: Exception) -> str:
+    """The type of an exception and where it was raised, but not its text, which may quote SQL."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return f"{type(error).__name__} was raised, here:\n{frames}"

@@ -6,6 +6,7 @@ and a reader sees all of it or nothing.
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import secrets
@@ -43,7 +44,10 @@ class StoredObject(NamedTuple):
 
 
 class Storage(Protocol):
-    """What sinks write through and the lake reads through. All raise ServiceError."""
+    """What sinks write through and the lake reads through. All raise ServiceError.
+
+    `list` raises ConfigError if there is nothing to list from, such as no bucket of this name.
+    """
 
     url: str
 
@@ -91,6 +95,14 @@ def copy_objects(source: Storage, target: Storage) -> int:
     return count
 
 
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
+"""How link(2) says that a file system has none, where a file could be made before."""
+
+
+class _SweptError(FileNotFoundError):
+    """A temporary file has gone before it had its name."""
+
+
 class FileStorage:
     """Objects as files of a directory: 0600, below directories of 0700.
 
@@ -110,7 +122,7 @@ class FileStorage:
         try:
             self._sweep()
             self._make_durable(target.parent)
-            return self._link(data, target)
+            return self._write(data, target)
         except OSError as error:
             raise _file_error("write", error) from error
 
@@ -148,7 +160,7 @@ class FileStorage:
         return self._root / key
 
     def _sweep(self) -> None:
-        """Remove what a crash left; what a live writer has there is younger."""
+        """Remove what a crash left; what a live writer has there is younger, unless clocks jump."""
         if self._is_swept:
             return
         directory = self._root / TEMPORARY
@@ -175,19 +187,33 @@ class FileStorage:
                 raise
         self._durable.add(directory)
 
+    def _write(self, data: bytes, target: Path) -> bool:
+        try:
+            is_first = self._link(data, target)
+        except _SweptError:  # by a process whose clock had jumped, and it sweeps once
+            is_first = self._link(data, target)
+        # The first writer may have ended before its sync: who finds the name makes it durable, too.
+        _sync_directory(target.parent)
+        return is_first
+
     def _link(self, data: bytes, target: Path) -> bool:
         temporary = self._write_temporary(data)
         try:
             os.link(temporary, target)
         except FileExistsError:
-            is_first = False
+            return False
+        except FileNotFoundError as error:
+            if temporary.exists():
+                raise
+            raise _SweptError(*error.args, str(temporary)) from None
+        except OSError as error:
+            if error.errno in _NO_LINKS:
+                raise _no_links(target) from error
+            raise
         else:
-            is_first = True
+            return True
         finally:
             temporary.unlink(missing_ok=True)
-        # The first writer may have ended before its sync: who finds the name makes it durable, too.
-        _sync_directory(target.parent)
-        return is_first
 
     def _write_temporary(self, data: bytes) -> Path:
         directory = self._root / TEMPORARY
@@ -200,7 +226,7 @@ class FileStorage:
                 file.flush()
                 os.fsync(descriptor)
         except BaseException:
-            path.unlink()
+            path.unlink(missing_ok=True)
             raise
         return path
 
@@ -252,12 +278,31 @@ def _size(entry: os.DirEntry[str]) -> int | None:
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
+def _no_links(target: Path) -> ServiceError:
+    return ServiceError(
+        f"storage: cannot write {target} (no hard links)",
+        hint="its file system has no hard links, as exFAT and some network file systems, and with "
+        "nothing else is an object written once: take another place",
+    )
+
+
 def _file_error(step: str, error: OSError) -> ServiceError:
     place = f" {error.filename}" if error.filename else " a file"
-    return ServiceError(
-        f"storage: cannot {step}{place} ({error.strerror})",
-        hint="check the disk's free space and the owner of the directory",
+    hint = _FILE_HINTS.get(
+        error.errno or 0, "look what lies at this place, and if its disk is sound"
     )
+    return ServiceError(f"storage: cannot {step}{place} ({error.strerror})", hint=hint)
+
+
+_FORBIDDEN = "let this user read and write the directory, and all that is below it"
+_FULL = "make room on the disk"
+_FILE_HINTS = {
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EROFS: "its file system is read-only: take another place, or mount it to be written",
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+}
 
 
 class S3Storage:
@@ -315,6 +360,8 @@ class S3Storage:
             try:
                 page = call(self._client.list_objects_v2, **request)
             except CallError as error:
+                if error.code == "NoSuchBucket":  # who lists begins, so nothing is under way
+                    raise _no_bucket(self._bucket) from None
                 raise _s3_error("list", self._bucket, error) from None
             for item in page.get("Contents", ()):
                 yield StoredObject(item["Key"].removeprefix(self._prefix), item["Size"])
@@ -344,6 +391,13 @@ def _extent(start: int, bytes_max: int | None) -> dict[str, str]:
 def _wait_seconds(conflicts: int) -> float:
     longest = CONFLICT_WAIT_SECONDS * 2 ** (conflicts - 1)
     return random.uniform(longest / 2, longest)  # noqa: S311 - spreads writers, guards nothing
+
+
+def _no_bucket(bucket: str) -> ConfigError:
+    return ConfigError(
+        f"s3: there is no bucket {bucket} (NoSuchBucket)",
+        hint="check its name, and whether AWS_ENDPOINT_URL leads to where it is; or create it",
+    )
 
 
 def _s3_error(step: str, bucket: str, error: CallError) -> ServiceError:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from multiprocessing.connection import Connection
 
 from dastream.delivery import Deliverer, Delivery
-from dastream.errors import DastreamError, ServiceError
+from dastream.errors import DastreamError, ServiceError, place
 from dastream.record import RecordBatch
 
 __all__ = ["Worker"]
@@ -43,6 +44,7 @@ class _DiedError(Exception):
 class Worker:
     """A deliverer in a process of its own; what it raises is raised here.
 
+    An exception that is none of ours comes as a ServiceError that tells its type alone.
     `open_deliverer` makes it there, so it is a function that can be pickled. Whoever opened a
     worker closes it. The process ends with the one that started it, also if that is killed.
     """
@@ -69,7 +71,7 @@ class Worker:
         raise ServiceError(
             f"worker: {DEATHS_MAX} processes in a row died of one batch ({self._last_end})",
             hint="if the machine is short of memory, lower --workers or --flush-bytes-max; "
-            "their tracebacks, if any, are on standard error",
+            "what they said themselves, if anything, is on standard error",
         )
 
     def close(self) -> None:
@@ -127,14 +129,33 @@ def _work(connection: Connection, open_deliverer: OpenDeliverer) -> None:
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     try:
         with closing(open_deliverer()) as deliver:
-            while True:
-                batch, whole = connection.recv()
+            while (given := _next(connection)) is not None:
+                batch, whole = given
                 for delivery in deliver(batch, whole=whole):
                     connection.send(delivery)
-    except EOFError:
-        return
-    except (DastreamError, OSError) as error:
-        connection.send(error)
+    except Exception as error:  # noqa: BLE001 - a user's sink may raise anything
+        with suppress(OSError):  # whoever gave the batch has gone
+            connection.send(_ours(error))
+
+
+def _next(connection: Connection) -> tuple[RecordBatch, bool] | None:
+    """What is given next, None at the end of the pipe."""
+    try:
+        given: tuple[RecordBatch, bool] = connection.recv()
+    except (EOFError, OSError):
+        return None
+    return given
+
+
+def _ours(error: Exception) -> DastreamError:
+    """An error of ours as it is. Of any other only its type and place: its text may quote SQL."""
+    if isinstance(error, DastreamError):
+        return error
+    sys.stderr.write(f"worker: {place(error)}")
+    return ServiceError(
+        f"worker: raised {type(error).__name__}",
+        hint="a bug, in dastream or in a sink of your own: standard error says where",
+    )
 
 
 def _end_with_parent() -> None:

@@ -190,6 +190,16 @@ def test_times_that_are_not_certain_end_with_2_and_say_what_to_set(arguments, lo
     assert "hint: set log_timezone = 'UTC'" in capsys.readouterr().err
 
 
+def test_state_in_a_directory_that_is_not_there_ends_with_2(arguments, stream, tmp_path, capsys):
+    """A new state would begin at the end of the log, and what was logged before be left out."""
+    options = ["--stream", stream, "--state", str(tmp_path / "mistyped" / "state.sqlite")]
+
+    assert run_app([*arguments, *options]) == 2
+
+    assert "hint: its directory is not there" in capsys.readouterr().err
+    assert not (tmp_path / "mistyped").exists()
+
+
 def test_what_the_log_does_not_tell_has_defaults(log, tmp_path, monkeypatch):
     assert emit_module._version(log.directory) == "15"
     assert emit_module._version(tmp_path) == ""

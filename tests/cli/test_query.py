@@ -100,6 +100,19 @@ def test_csv_is_quoted_and_no_cell_calculates(query, tmp_path):
     assert rows == [['a "b", c', f"'{text}", "10", ""] for text in FORMULAS]
 
 
+def test_csv_ends_lines_in_cr_lf_and_quotes_line_breaks_of_a_cell(query, tmp_path):
+    lakes.deliver(tmp_path / "breaks", lakes.event(1, "a\rb"), lakes.event(2, "c\nd"))
+
+    _, out, _ = query(
+        "SELECT statement FROM events ORDER BY event_id",
+        "--format",
+        "csv",
+        at=tmp_path / "breaks",
+    )
+
+    assert out == 'statement\r\n"a\rb"\r\n"c\nd"\r\n'
+
+
 def test_json_is_an_object_a_line(query):
     code, out, _ = query(
         "SELECT user, sum(row_count) AS n, [true, NULL] AS l, 'é\x1b' AS t FROM events "

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -220,7 +221,9 @@ def test_state_lies_in_the_users_state_directory_by_default(stream, lake, monkey
 
     assert run_app(["run", "--source", stream.url, "--sink", lake, "--once"]) == 0
 
-    (file,) = (tmp_path / "100% mine" / "dastream").glob("*.sqlite")
+    directory = tmp_path / "100% mine" / "dastream"
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    (file,) = directory.glob("*.sqlite")
     store = SqliteCheckpoints(file)
     assert store.progress(STREAM)
     store.close()
@@ -255,11 +258,13 @@ def test_stream_that_is_not_there_ends_with_1(aws, lake, state, capsys):
     ]
 
 
-def test_sink_that_fails_ends_with_1_and_the_next_run_delivers(stream, lake, state, aws, capsys):
+def test_bucket_that_is_not_there_ends_with_2_and_once_it_is_the_next_run_delivers(
+    stream, lake, state, aws, capsys
+):
     stream.put_statements(range(3))
 
-    assert run_once(stream, "s3://not-there-yet", state) == 1
-    assert "error: s3: cannot list in not-there-yet (NoSuchBucket)" in capsys.readouterr().err
+    assert run_once(stream, "s3://not-there-yet", state) == 2
+    assert "error: s3: there is no bucket not-there-yet (NoSuchBucket)" in capsys.readouterr().err
 
     aws.client("s3").create_bucket(Bucket="not-there-yet")
     assert run_once(stream, "s3://not-there-yet", state) == 0

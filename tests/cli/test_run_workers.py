@@ -119,6 +119,75 @@ def test_what_a_worker_raises_ends_the_run_as_it_would_end_one_process(
     assert statements(lake) == expected(range(8))
 
 
+RAISING = """
+def ends(event):
+    raise EOFError(event.columns.statement)
+
+def refuses(event):
+    raise ValueError(event.columns.statement)
+"""
+
+
+@pytest.mark.parametrize("transform", ["ends", "refuses"])
+def test_transform_that_raises_in_a_worker_makes_dead_letters_and_quotes_nothing(
+    stream, arguments, lake, tmp_path, monkeypatch, capfd, transform
+):
+    (tmp_path / "raising.py").write_text(RAISING)
+    monkeypatch.syspath_prepend(tmp_path)
+    stream.put(range(8))
+
+    options = ["--once", "--workers", "2", "--transforms", f"raising:{transform}"]
+    assert run_app([*arguments, *options]) == 3
+
+    told = capfd.readouterr().err
+    assert last_counters(told)["deadLetters"] == {"TransformError": 8}
+    assert "SELECT" not in told
+    assert not statements(lake)
+
+
+SINK = """
+from pathlib import Path
+from dastream.sinks.lake import LakeSink
+from dastream.storage import FileStorage
+
+class Quoting(LakeSink):
+    def deliver(self, batch):
+        raise {kind}(batch.events[0].columns.statement)
+
+def open(url):
+    return Quoting(FileStorage(Path("{place}")))
+"""
+
+
+@pytest.mark.parametrize(
+    ("workers", "error"), [("1", "error: a bug, in dastream or"), ("2", "error: worker: raised")]
+)
+@pytest.mark.parametrize("kind", ["EOFError", "ValueError"])
+def test_sink_that_raises_what_is_no_error_of_ours_ends_the_run_and_quotes_nothing(
+    stream, arguments, tmp_path, workers, error, kind
+):
+    (tmp_path / "quoting.py").write_text(SINK.format(kind=kind, place=tmp_path / "other"))
+    about = tmp_path / "quoting-1.dist-info"
+    about.mkdir()
+    (about / "entry_points.txt").write_text("[dastream.sinks]\nquoting = quoting\n")
+    stream.put(range(8))
+
+    options = ["--once", "--workers", workers, "--sink", "quoting://"]
+    done = subprocess.run(
+        [sys.executable, "-m", "dastream", *arguments, *options],
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert error in done.stderr
+    assert f"{kind} was raised, here:" in done.stderr
+    assert "quoting.py" in done.stderr
+    assert "SELECT" not in done.stderr
+
+
 def test_nothing_is_lost_or_there_twice_when_workers_are_killed(stream, lake, arguments):
     stream.put(STATEMENTS)
     seed = random.randrange(10**6)

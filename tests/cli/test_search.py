@@ -443,9 +443,15 @@ def test_a_url_of_no_storage_is_exit_code_2(capsys):
     assert "hint:" in capsys.readouterr().err
 
 
-def test_a_storage_that_fails_is_exit_code_1(aws, capsys):
-    assert run_app(["search", "s3://no-such-bucket/lake"]) == 1
-    assert "s3: cannot list" in capsys.readouterr().err
+def test_a_storage_that_fails_is_exit_code_1(tmp_path, capsys):
+    (tmp_path / "loop").symlink_to("loop")
+    assert run_app(["search", str(tmp_path / "loop")]) == 1
+    assert "storage: cannot list" in capsys.readouterr().err
+
+
+def test_a_bucket_that_is_not_there_is_exit_code_2(aws, capsys):
+    assert run_app(["search", "s3://no-such-bucket/lake"]) == 2
+    assert "s3: there is no bucket no-such-bucket" in capsys.readouterr().err
 
 
 def test_a_lake_in_s3_is_searched_by_its_url(aws, lake, capsys):

@@ -21,6 +21,9 @@ class Disk:
     def grow(self):
         run("mount", "-o", "remount,size=8m", self.directory, self.directory)
 
+    def make_read_only(self):
+        run("mount", "-o", "remount,ro", self.directory, self.directory)
+
     def close(self):
         run("umount", self.directory)
 
@@ -69,6 +72,18 @@ def test_state_on_a_full_disk_goes_on_when_there_is_room(make_scene, runs, make_
 
     assert runs(*arguments, **scene.environment).code in {0, 3}
     scene.assert_everything_is_there()
+
+
+def test_state_on_a_disk_that_is_read_only_ends_with_2_and_says_so(make_scene, runs, make_disk):
+    disk = make_disk("8m")
+    scene = make_scene(state=disk.directory / "state.sqlite")
+    assert runs(*scene.arguments, "--once", **scene.environment).code == 0
+    disk.make_read_only()
+
+    refused = runs(*scene.arguments, "--once", **scene.environment)
+
+    assert (refused.code, "Read-only file system" in refused.errors) == (2, True), refused.errors
+    assert "hint: let this user write the file" in refused.errors
 
 
 def cut_off(state):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dastream.decode import Decoder
 from dastream.errors import ConfigError, KeyServiceError, ServiceError, SinkError
-from dastream.lake import bundles
+from dastream.lake import bundles, reader
 from dastream.lake import replay as replaying
 from dastream.lake.catalog import read_catalog
 from dastream.lake.replay import REFUSED_LETTERS_MAX, Replay
@@ -315,6 +315,18 @@ def test_line_that_is_no_letter_is_told_and_the_rest_goes_on(tmp_path):
     assert len(sink.events) == 2
     assert damages == [(f"{FOLDER}/a.jsonl", "line 1: not a dead letter")]
     assert (report.damages, report.is_clean) == (1, False)
+
+
+def test_letter_after_a_line_that_is_too_long_is_replayed(tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "LINE_BYTES_MAX", 1 << 20)
+    before, after = lake_lines(*letters(1)), lake_lines(*letters(2))
+    write(tmp_path, f"{FOLDER}/a.jsonl", before + b"x" * (3 << 20) + b"\n" + after)
+
+    report = replay(tmp_path, sink := MemorySink(), unwrap=Keys(), damages=(damages := []))
+
+    assert len(sink.events) == 2
+    assert damages == [(f"{FOLDER}/a.jsonl", "line 2: not a dead letter")]
+    assert (report.letters, report.damages) == (2, 1)
 
 
 def test_object_that_ends_too_early_is_delivered_once_it_is_whole(tmp_path):

@@ -145,10 +145,48 @@ def test_lines_before_the_damage_are_read():
     assert found == lines[: len(found)]
 
 
-def test_an_endless_line_is_damage_and_not_a_full_memory(monkeypatch):
+def test_a_line_that_is_too_long_is_given_as_an_empty_one_and_the_next_ones_are_read(monkeypatch):
     monkeypatch.setattr(reader, "LINE_BYTES_MAX", 5 << 20)
-    with pytest.raises(DamageError, match="a line of more than"):
-        list(read(gzip.compress(b"x" * (20 << 20))))
+    lines = [b"x" * (20 << 20), b"y" * (5 << 20), b"", b"z" * ((5 << 20) + 1), b"last"]
+
+    found = list(read(gzip.compress(b"\n".join(lines), 1)))
+
+    assert found == [(1, b""), (2, lines[1]), (4, b""), (5, b"last")]
+
+
+def test_an_endless_line_takes_no_more_memory_than_a_line_may(monkeypatch):
+    monkeypatch.setattr(reader, "LINE_BYTES_MAX", 4 << 20)
+    lines = read(gzip.compress(b"x" * (64 << 20)))
+    tracemalloc.start()
+    assert list(lines) == [(1, b"")]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 << 20
+
+
+@pytest.mark.parametrize("length", [64 << 20, 32 * 300_000], ids=["large", "in many pieces"])
+def test_a_long_line_that_comes_in_pieces_is_whole(length):
+    """Put together anew for each piece, the second one would be copied a hundred thousand times."""
+    line = b"0123456789abcdef" * (length // 16)
+    packed = gzip.compress(line, 1) if length == 64 << 20 else _MEMBER * (length // 32)
+
+    found = list(read(packed + gzip.compress(b"\nlast")))
+
+    assert found == [(1, line), (2, b"last")]
+
+
+_MEMBER = gzip.compress(b"0123456789abcdef" * 2)
+
+
+def test_a_million_empty_lines_are_passed_over_and_counted():
+    packed = gzip.compress(b"first" + b"\n" * 1_000_001 + b"last")
+    assert list(read(packed)) == [(1, b"first"), (1_000_002, b"last")]
+
+
+def test_an_object_that_inflates_without_end_is_damage(monkeypatch):
+    monkeypatch.setattr(reader, "INFLATED_BYTES_MAX", 5 << 20)
+    with pytest.raises(DamageError, match="more than 5242880 bytes, decompressed"):
+        list(read(gzip.compress(b"\n" * (6 << 20))))
 
 
 def test_an_object_that_went_while_it_was_searched_is_damage():

@@ -6,7 +6,6 @@ and names: no SQL text and no bind value is in it.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,8 @@ from pathlib import Path
 import msgspec
 
 from dastream.activity.progress import Process, Progress
-from dastream.errors import ConfigError, ServiceError
+from dastream.checkpoint.files import lock, unusable, unwritten
+from dastream.errors import ConfigError
 
 __all__ = ["Journal"]
 
@@ -34,7 +34,7 @@ class Journal:
 
     `publishes` says in words what is published where; a file that was made for something else is
     refused. Raises ConfigError if the file is in use, of another kind or unusable, and
-    ServiceError if it cannot be written later on.
+    ServiceError if another program has locked it, its disk is full, or it cannot be written later.
     """
 
     def __init__(self, path: Path | None, *, publishes: str) -> None:
@@ -46,7 +46,7 @@ class Journal:
             self._check("publishes", publishes)
         except (OSError, sqlite3.Error, msgspec.MsgspecError) as error:
             self._unlock()
-            raise _unusable(error) from None
+            raise unusable(error) from None
         except ConfigError:
             self._unlock()
             raise
@@ -98,9 +98,7 @@ class Journal:
                 self._database.execute("BEGIN")
                 yield self._database
         except sqlite3.Error as error:
-            raise ServiceError(
-                f"state: cannot be stored ({error})", hint="check the disk's free space"
-            ) from None
+            raise unwritten(error) from None
 
     def _check(self, name: str, value: str | int) -> None:
         found = self._get(name)
@@ -138,26 +136,14 @@ def _open(path: Path | None) -> sqlite3.Connection:
 
 
 def _lock(path: Path) -> int:
-    """Keep a second emitter out. The lock is on a file beside it: SQLite locks its own."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        name = path.with_name(f"{path.name}.lock")
-        descriptor = os.open(name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        return lock(path, taken=_taken())
     except OSError as error:
-        raise _unusable(error) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise ConfigError(
-            "state: another emitter uses this file",
-            hint="stop it; two emitters of one server would publish everything twice",
-        ) from None
-    return descriptor
+        raise unusable(error) from None
 
 
-def _unusable(error: Exception) -> ConfigError:
+def _taken() -> ConfigError:
     return ConfigError(
-        f"state: cannot open the file ({error})",
-        hint="give --state another file; this one is damaged, not an emitter's or not yours",
+        "state: another emitter uses this file",
+        hint="stop it; two emitters of one server would publish everything twice",
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import sqlite3
 from collections.abc import Mapping
@@ -12,16 +10,14 @@ from typing import Any
 from urllib.parse import unquote
 
 from dastream.checkpoint.contract import Beginning
-from dastream.errors import ConfigError, DastreamError, ServiceError
+from dastream.checkpoint.files import lock, unusable, unwritten
+from dastream.errors import ConfigError
 from dastream.settings import split_url
 
 __all__ = ["SqliteCheckpoints", "open"]
 
 LOCK_SECONDS_MAX = 2
 """How long to wait for another program that has locked the file."""
-
-_DISK = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
-"""On a full disk a file that has just been made cannot be mapped, which is an I/O error."""
 
 
 def open(url: str) -> SqliteCheckpoints:
@@ -35,21 +31,20 @@ def open(url: str) -> SqliteCheckpoints:
 class SqliteCheckpoints:
     """Progress in a SQLite file. A lock file beside it refuses a second consumer.
 
-    Raises ConfigError if another consumer uses the file or it is no such store, ServiceError if it
-    cannot be read or written for want of space, or for another program that has locked it.
+    Raises ConfigError if another consumer uses the file, or it cannot be one for progress, and
+    ServiceError if another program has locked it, its disk is full, or it cannot be written later.
     """
 
     def __init__(self, path: Path) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = _lock(path.with_name(path.name + ".lock"))
+            self._lock = lock(path, taken=_taken())
         except OSError as error:
-            raise _unusable(error) from error
+            raise unusable(error) from error
         try:
             self._database = _open_database(path)
         except (OSError, sqlite3.Error) as error:
             os.close(self._lock)
-            raise _unusable(error) from error
+            raise unusable(error) from error
 
     def beginning(self, stream: str) -> Beginning | None:
         rows = self._read("SELECT created_ms, start_ms FROM stream WHERE name = ?", stream)
@@ -90,7 +85,7 @@ class SqliteCheckpoints:
         try:
             return self._database.execute(query, (stream,)).fetchall()
         except sqlite3.Error as error:
-            raise _unusable(error) from error
+            raise unusable(error) from error
 
     def _write(self, *statements: tuple[str, tuple[object, ...]]) -> None:
         """Run statements in one transaction."""
@@ -99,22 +94,7 @@ class SqliteCheckpoints:
                 for statement, values in statements:
                     self._database.execute(statement, values)
         except sqlite3.Error as error:
-            raise ServiceError(
-                f"state: cannot commit ({error})", hint="check the disk's free space"
-            ) from error
-
-
-def _unusable(error: Exception) -> DastreamError:
-    """Mostly the file is the wrong one; but a lock ends, and a disk gets room again."""
-    text = f"state: cannot open the file ({error})"
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what extends SQLite's own number
-    if code == sqlite3.SQLITE_BUSY:
-        hint = "another program has it open and locked, such as a backup: end that"
-        return ServiceError(text, hint=hint)
-    if code in _DISK or getattr(error, "errno", None) == errno.ENOSPC:
-        return ServiceError(text, hint="the disk is full or broken")
-    hint = "give --state another file; this one is damaged, not dastream's or not yours"
-    return ConfigError(text, hint=hint)
+            raise unwritten(error) from error
 
 
 def _open_database(path: Path) -> sqlite3.Connection:
@@ -142,14 +122,8 @@ def _open_database(path: Path) -> sqlite3.Connection:
     return database
 
 
-def _lock(path: Path) -> int:
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise ConfigError(
-            "state: another consumer uses this file",
-            hint="stop it, or give --state another file and --sink another place",
-        ) from None
-    return descriptor
+def _taken() -> ConfigError:
+    return ConfigError(
+        "state: another consumer uses this file",
+        hint="stop it, or give --state another file and --sink another place",
+    )

@@ -103,7 +103,7 @@ def _as_ours(error: Exception) -> DastreamError:
             return error
         case ModuleNotFoundError():
             reason = f"{error.name} is not installed"
-            return ConfigError(reason, hint="pip install 'dastream[all]'")
+            return ConfigError(reason, hint="in a checkout of dastream: pip install '.[all]'")
         case OSError():
             place = f"cannot use {error.filename}: " if error.filename else ""
             return ServiceError(f"{place}{error.strerror or type(error).__name__}")

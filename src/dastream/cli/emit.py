@@ -16,6 +16,7 @@ from dastream.activity.log_files import has_log
 from dastream.activity.postgres_log import Mode
 from dastream.activity.seal import SUITES
 from dastream.cli.app import DONE
+from dastream.cli.options import state_directory
 from dastream.cli.progress import tell_repeatedly
 from dastream.cli.show import tell
 from dastream.cli.signals import stop_on_signals
@@ -82,8 +83,8 @@ Examples:
 @click.option(
     "--state",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="What has been published; by default a file of the stream's name in the user's state "
-    "directory.",
+    help="What has been published, in a directory that is there; by default a file of the "
+    "stream's name in the user's state directory.",
 )
 @click.option(
     "--start-at",
@@ -220,5 +221,4 @@ def _own_address() -> str:
 
 
 def _default_state(stream: str) -> Path:
-    directory = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(directory) / "dastream" / f"emit-{stream}.sqlite"
+    return state_directory() / f"emit-{stream}.sqlite"

@@ -27,7 +27,8 @@ def open_database(command: str, lake: str) -> Database:
         from dastream.lake.database import Database  # noqa: PLC0415 - an extra, and slow to load
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"{command}: {error.name} is not installed", hint="pip install 'dastream[lake]'"
+            f"{command}: {error.name} is not installed",
+            hint="in a checkout of dastream: pip install '.[lake]'",
         ) from None
     database = Database(open_storage(lake))
     catalog = database.catalog

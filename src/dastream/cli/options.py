@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
 
 import click
 
-__all__ = ["postgres_option", "program_name", "suite_option"]
+from dastream.checkpoint.files import unusable
+
+__all__ = ["postgres_option", "program_name", "state_directory", "suite_option"]
 
 postgres_option = click.option(
     "--postgres",
@@ -27,6 +30,17 @@ suite_option = click.option(
     help="Algorithm suite of the messages: 0x0178 is Aurora PostgreSQL's, the signed 0x0378 "
     "Aurora MySQL's.",
 )
+
+
+def state_directory() -> Path:
+    """Where progress is kept by default, made if need be. Raises ConfigError, ServiceError."""
+    above = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    directory = Path(above).absolute() / "dastream"
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise unusable(error) from None
+    return directory
 
 
 def program_name() -> str:

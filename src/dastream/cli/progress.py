@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 import msgspec
@@ -98,24 +98,35 @@ class _Meter:
 
     def words(self) -> str:
         """One line."""
+        gaps = self._pipeline.counters.gaps
+        parts = [*self._delivered(), self._lag()]
+        if gaps:
+            parts.append(f"{gaps:,} gaps")
+        if troubles := self._watch.troubles:
+            parts.append(f"silent or late: {escape(', '.join(troubles))}")
+        return " · ".join(parts)
+
+    def _delivered(self) -> Sequence[str]:
+        """A batch may fill for a minute: until it is delivered, zeros would look like idleness."""
         counters = self._pipeline.counters
+        if not counters.records:
+            return ["nothing delivered so far"]
         rate = counters.events / max(time.monotonic() - self._started, 0.001)
-        lag = "  ".join(
-            f"{shard.removeprefix('shardId-').lstrip('0') or '0'}: {_seconds(lag_ms)}"
-            for shard, lag_ms in sorted(self._source.lag_ms.items())
-        )
-        parts = [
+        return [
             f"{counters.events:,} events",
             f"{rate:,.0f}/s",
             f"{counters.dropped.total():,} dropped",
             f"{counters.dead_letters.total():,} dead letters",
-            f"lag by shard {lag}" if lag else "all shards read",
         ]
-        if counters.gaps:
-            parts.append(f"{counters.gaps:,} gaps")
-        if troubles := self._watch.troubles:
-            parts.append(f"silent or late: {escape(', '.join(troubles))}")
-        return " · ".join(parts)
+
+    def _lag(self) -> str:
+        if self._pipeline.retention_ms is None:
+            return "looking where to begin"
+        lag = "  ".join(
+            f"{shard.removeprefix('shardId-').lstrip('0') or '0'}: {_seconds(lag_ms)}"
+            for shard, lag_ms in sorted(self._source.lag_ms.items())
+        )
+        return f"reading, lag by shard {lag}" if lag else "all shards read"
 
     def figures(self) -> dict[str, object]:
         """The members of a JSON object; none when a run ends before it has read anything."""

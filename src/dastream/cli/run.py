@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote
 
@@ -15,6 +14,7 @@ import click
 from dastream.checkpoint import open_checkpoints
 from dastream.cli.app import DONE, NOT_CLEAN
 from dastream.cli.config import config_option, given_settings
+from dastream.cli.options import state_directory
 from dastream.cli.progress import show_progress, tell_notice
 from dastream.cli.signals import stop_on_signals
 from dastream.clients import open_client
@@ -57,8 +57,8 @@ Examples:
 @click.option(
     "--state",
     metavar="URL",
-    help="sqlite:///FILE or dynamodb://TABLE[?region=R]; by default a file for this stream and "
-    "these sinks in ~/.local/state/dastream (or below XDG_STATE_HOME).",
+    help="sqlite:///FILE, whose directory is there, or dynamodb://TABLE[?region=R]; by default a "
+    "file for this stream and these sinks in ~/.local/state/dastream (or below XDG_STATE_HOME).",
 )
 @click.option("--once", is_flag=True, help="End when every shard has been read to its tip.")
 @click.option(
@@ -177,5 +177,4 @@ def _place(source_url: str) -> dict[str, Any]:
 def _default_state(stream: str, sink_urls: Sequence[str]) -> str:
     """Progress of a stream into these sinks: to other sinks nothing of it has been delivered."""
     sinks = hashlib.sha256("\n".join(sorted(sink_urls)).encode()).hexdigest()[:8]
-    directory = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return f"sqlite://{quote(str(Path(directory).absolute()))}/dastream/{stream}-{sinks}.sqlite"
+    return f"sqlite://{quote(str(state_directory()))}/{stream}-{sinks}.sqlite"

@@ -14,22 +14,27 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def stop_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` at the first signal; the second one ends the program at once."""
+    """Call `stop` at the first signal; the second one ends the program at once.
+
+    A signal that was ignored when the program began stays ignored: `nohup` asks for that with
+    SIGHUP, and a shell without job control with the SIGINT of what it starts behind it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals; whoever runs us there stops us
         return
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {n: handler for n, handler in handlers.items() if handler is not signal.SIG_IGN}
 
     def restore() -> None:
-        for number in _SIGNALS:
-            signal.signal(number, before[number])
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def handle(number: int, frame: object) -> None:
         del number, frame
         restore()
         stop()
 
-    for number in _SIGNALS:
+    for number in before:
         signal.signal(number, handle)
     try:
         yield

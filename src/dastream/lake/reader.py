@@ -53,6 +53,9 @@ LINE_BYTES_MAX = 128 << 20
 PARQUET_SUFFIX = f".{PARQUET.suffix}"
 LINES_SUFFIX = f".{JSON_LINES.suffix}"
 
+INFLATED_BYTES_MAX = 16 << 30
+"""What an object may decompress to: more than the largest one does at a tenth of its size."""
+
 _PIECE_BYTES_MAX = 1 << 20
 _INPUT_BYTES = 64 << 10
 _GZIP = zlib.MAX_WBITS | 16
@@ -159,6 +162,8 @@ def read_lines(
 ) -> Iterator[tuple[int, bytes]]:
     """The lines of an object of JSON lines with their numbers, from 1, decompressed in pieces.
 
+    Empty lines are left out. A line of more than LINE_BYTES_MAX is given as an empty one, which
+    every reader takes for damage; the lines after it are read.
     Raises DamageError where the object cannot be read on, after the lines before, and
     ServiceError if the storage fails.
     """
@@ -169,7 +174,9 @@ def read_lines(
         raise DamageError("empty" if data is not None else "gone since it was listed")
     pieces = _inflate(data) if data.startswith(_GZIP_MAGIC) else _cut(data)
     for number, text in enumerate(_split(pieces), start=1):
-        if text:
+        if text is None:
+            yield number, b""
+        elif text:
             yield number, text
 
 
@@ -180,6 +187,15 @@ def _cut(data: bytes) -> Iterator[bytes]:
 
 def _inflate(data: bytes) -> Iterator[bytes]:
     """Pieces of the gzip members, of which Firehose may write several one after another."""
+    size = 0
+    for piece in _members(data):
+        size += len(piece)
+        if size > INFLATED_BYTES_MAX:
+            raise DamageError(f"more than {INFLATED_BYTES_MAX} bytes, decompressed")
+        yield piece
+
+
+def _members(data: bytes) -> Iterator[bytes]:
     member = zlib.decompressobj(_GZIP)
     for start in range(0, len(data), _INPUT_BYTES):
         rest = data[start : start + _INPUT_BYTES]
@@ -195,14 +211,23 @@ def _inflate(data: bytes) -> Iterator[bytes]:
         raise DamageError("the gzip data ends too early")
 
 
-def _split(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    held = b""
+def _split(pieces: Iterable[bytes]) -> Iterator[bytes | None]:
+    """The lines, None for one that is too long; a line in many pieces is put together once."""
+    held, size = bytearray(), 0
     for piece in pieces:
-        *whole, held = (held + piece).split(b"\n")
-        yield from whole
-        if len(held) > LINE_BYTES_MAX:
-            raise DamageError(f"a line of more than {LINE_BYTES_MAX} bytes")
-    yield held
+        first, *others = piece.split(b"\n")
+        size += len(first)
+        if size <= LINE_BYTES_MAX:
+            held += first
+        if others:
+            yield _whole(held, size)
+            yield from others[:-1]
+            held, size = bytearray(others[-1]), len(others[-1])
+    yield _whole(held, size)
+
+
+def _whole(held: bytearray, size: int) -> bytes | None:
+    return bytes(held) if size <= LINE_BYTES_MAX else None
 
 
 def read_event(delivered: bytes) -> Event:
