@@ -34,8 +34,11 @@ lint: $(READY)
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy --no-error-summary
 
+# In a process for each core, four at most: a container may be shown more than it gets. The tests
+# of a file stay together, as they share servers.
 test: lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+	  --no-loadscope-reorder
 
 # Rewrites what is generated in the documentation: --help, settings, events, errors.
 docs: $(READY)

@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from functools import cache
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -28,8 +29,20 @@ def with_and_without_accelerators(request):
     yield from accelerated(request.param)
 
 
+@pytest.fixture(scope="session")
+def descriptions():
+    """What botocore knows of the services is read once, not again for the session of each test."""
+    from botocore.loaders import JSONFileLoader, Loader
+
+    files = JSONFileLoader()
+    files.load_file = cache(files.load_file)
+    Loader.FILE_LOADER_CLASS = staticmethod(lambda: files)
+    yield
+    Loader.FILE_LOADER_CLASS = JSONFileLoader
+
+
 @pytest.fixture
-def clean_environment(monkeypatch, tmp_path):
+def clean_environment(monkeypatch, tmp_path, descriptions):
     """Nothing of the developer's own settings and credentials, and a home that goes again."""
     for name in list(os.environ):
         if name.startswith(("AWS_", "DASTREAM_", "XDG_")):

@@ -1,8 +1,10 @@
 """Programs of other projects that tests need, installed once into a directory that git ignores."""
 
+import fcntl
 import os
 import shutil
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,16 +22,26 @@ def installed(name, install, *, needs=()):
         unavailable(f"{name} needs {' and '.join(missing)}")
     home = CACHE / name
     ready = home / ".ready"
-    if not ready.exists():
-        shutil.rmtree(home, ignore_errors=True)
-        home.mkdir(parents=True)
-        (CACHE / ".gitignore").write_text("*\n")
-        try:
-            install(home)
-        except subprocess.CalledProcessError as error:
-            unavailable(f"{name} cannot be installed: {error.stderr.decode()[-500:]}")
-        ready.touch()
+    with _locked(home):
+        if not ready.exists():
+            shutil.rmtree(home, ignore_errors=True)
+            home.mkdir()
+            try:
+                install(home)
+            except subprocess.CalledProcessError as error:
+                unavailable(f"{name} cannot be installed: {error.stderr.decode()[-500:]}")
+            ready.touch()
     return home
+
+
+@contextmanager
+def _locked(home):
+    """One of the processes that run the tests installs, and the others wait for it."""
+    CACHE.mkdir(exist_ok=True)
+    (CACHE / ".gitignore").write_text("*\n")
+    with (CACHE / f"{home.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def run(*command, **how):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,3 +38,11 @@ def find_server(name: str) -> Programs:
         if os.environ.get("DASTREAM_REQUIRE_ALL") == "1":
             raise
         pytest.skip(f"{error}")
+
+
+def wait_until_logged(log_directory: Path, text: str, seconds_max: float = 20) -> None:
+    """Until a server's log has this text, which it gets after the answer to the statement."""
+    deadline = time.monotonic() + seconds_max
+    while not any(text in path.read_text() for path in log_directory.glob("*.json")):
+        assert time.monotonic() < deadline, f"not logged: {text}"
+        time.sleep(0.01)

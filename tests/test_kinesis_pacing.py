@@ -42,10 +42,10 @@ def test_wait_grows_while_a_shard_is_throttled_and_starts_anew_after_a_page():
     throttled = "ProvisionedThroughputExceededException"
     kinesis = FakeKinesis([throttled] * 4, a=Shard(1, 2, 3, 4, 5, 6))
 
-    list(source(kinesis, poll_seconds=0.02).batches({}))
+    list(source(kinesis, poll_seconds=0.05).batches({}))
 
     *_, last_wait, after_a_page, _ = gaps(kinesis, "a")
-    assert last_wait >= 0.02 * 2**4 / 2 > after_a_page
+    assert last_wait >= 0.05 * 2**4 / 2 > after_a_page
 
 
 def test_shards_are_read_while_another_is_throttled():

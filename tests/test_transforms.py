@@ -169,10 +169,10 @@ def test_what_only_mentions_a_role_change_is_dropped(text):
 
 def test_comments_without_end_take_no_time():
     text = "/* " * 20_000 + "-- " * 20_000 + "\n" * 20_000
-    started = time.perf_counter()
+    started = time.process_time()
 
     assert outcome(by_user("rdsadmin", "aurora-mysql", commandText=text)) == "service-users"
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_transforms_run_in_their_order_and_the_rest_is_skipped_after_a_drop():

@@ -23,6 +23,7 @@ from dastream.errors import ConfigError, SourceError
 from dastream.local.postgres import PostgresServer
 from dastream.record import Record
 from emitting import CLUSTER, Clients, execute
+from servers import wait_until_logged
 
 FIRST, SECOND, THIRD = (f"2026-01-02 03:04:0{n}.000 UTC" for n in range(3))
 
@@ -300,7 +301,7 @@ def test_the_csv_log_gives_what_the_json_log_gives(flavour, tmp_path):
 def test_local_time_of_a_real_server_is_read():
     with PostgresServer(flavour="embedded", settings={"log_timezone": "Asia/Kolkata"}) as server:
         execute(server, "SELECT 'here'")
-        time.sleep(0.5)
+        wait_until_logged(server.log_directory, "SELECT 'here'")
         clock = LogClock("Asia/Kolkata")
         tail = LogTail(server.log_directory, start="beginning", clock=clock)
         reader = LogReader(Server("18", "h"), mode="statements", clock=clock)

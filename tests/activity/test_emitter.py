@@ -19,6 +19,7 @@ from dastream.decode import decode_record
 from dastream.errors import ConfigError, SinkError
 from dastream.keys import kms_unwrap
 from dastream.record import Record
+from servers import wait_until_logged
 
 CLUSTER = "cluster-ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SECRET = "tr0ub4dor-and-3"
@@ -121,7 +122,7 @@ def test_what_is_executed_before_stop_is_published_once(server, published):
 
 def test_what_was_logged_before_is_published_if_asked_for(server, published):
     execute(server, "SELECT 'earlier'")
-    time.sleep(0.3)
+    wait_until_logged(server.log_directory, "SELECT 'earlier'")
     published.start().stop()
     assert published.texts() == []
     published.start(start_at="beginning").stop()
@@ -137,11 +138,13 @@ def test_events_are_published_while_statements_come(server, published):
 
 
 def test_heartbeats_come_at_their_interval(published):
+    began = time.monotonic()
     emitter = published.start(heartbeat_seconds=0.1)
-    time.sleep(0.55)
+    wait_until(lambda: emitter.counters.heartbeats >= 4)
     emitter.stop()
+    seconds = time.monotonic() - began
     beats = [event for event in published.events() if event.kind == "heartbeat"]
-    assert 4 <= len(beats) == emitter.counters.heartbeats <= 7
+    assert 4 <= len(beats) == emitter.counters.heartbeats <= 1 + seconds / 0.1
     assert json.loads(beats[0].entry) == {"type": "heartbeat"}
 
 

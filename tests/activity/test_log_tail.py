@@ -96,11 +96,11 @@ def test_what_a_file_gets_before_the_next_begins_is_read(open_tail, log):
 def test_a_file_that_is_still_written_to_is_not_left(open_tail, log):
     log("1.json", A, b"\n")
     log("2.json", C, b"\n")
-    tail = open_tail(still_seconds=0.2)
+    tail = open_tail(still_seconds=1.0)
     assert rows(tail) == [A]
     log("1.json", B, b"\n")
     assert rows(tail) == [B]
-    time.sleep(0.25)
+    time.sleep(1.05)
     assert rows(tail) == [C]
 
 

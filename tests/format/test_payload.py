@@ -109,7 +109,11 @@ def test_truncations_are_refused(text):
             gunzip(data[:length])
 
 
-@pytest.mark.parametrize("garbage", [b"\0", b"text", gzip.compress(b"another member")])
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\0", b"text", gzip.compress(b"another member")],
+    ids=["zero", "text", "another member"],
+)
 @pytest.mark.parametrize("text", [SMALL, LARGE])
 def test_bytes_after_the_gzip_data_are_refused(text, garbage):
     data = gzip.compress(text)

@@ -224,3 +224,16 @@ with database.Database(open_storage({str(tmp_path / "lake")!r})) as opened:
 
     assert (done.stdout, done.stderr) == ("2000000 0o700\n", "")
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_no_progress_is_drawn_where_python_is_interactive(tmp_path):
+    """DuckDB takes Python without a script for that."""
+    code = f"""
+from dastream.lake.database import Database
+from dastream.storage import open_storage
+with Database(open_storage({str(tmp_path)!r})) as opened:
+    print(*opened.read("SELECT current_setting('enable_progress_bar') b").batches)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert "false" in done.stdout

@@ -93,6 +93,7 @@ TEXT = b"one\n\ntwo\n"
         gzip.compress(b"one\n") + gzip.compress(b"\n") + gzip.compress(b"two\n"),
         gzip.compress(b"on") + gzip.compress(b"e\n\ntwo"),
     ],
+    ids=["plain", "one member", "a member a line", "members within lines"],
 )
 def test_lines_are_read_from_plain_text_and_from_gzip_of_one_or_more_members(data):
     assert list(read(data)) == [(1, b"one"), (3, b"two")]
@@ -129,6 +130,7 @@ def test_an_object_that_inflates_a_thousandfold_takes_little_memory():
         (gzip.compress(TEXT)[:-1] + b"\xff", "the gzip data is damaged"),
         (gzip.compress(TEXT) + b"rest", "the gzip data is damaged"),
     ],
+    ids=["nothing", "cut off", "wrong length", "garbage after it"],
 )
 def test_a_damaged_object_says_how(data, reason):
     with pytest.raises(DamageError, match=reason):

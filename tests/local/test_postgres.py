@@ -19,6 +19,7 @@ from dastream.errors import ConfigError, ServiceError
 from dastream.local import postgres, postgres_programs, processes
 from dastream.local.postgres import PostgresServer
 from dastream.local.unprivileged import Account
+from servers import wait_until_logged
 
 MODES = {"pgaudit": "pgaudit", "embedded": "statements", "debian": "statements"}
 IS_ROOT = os.geteuid() == 0
@@ -101,7 +102,7 @@ def test_nothing_of_ours_is_written_where_the_server_can_put_links(server):
 
 def test_its_log_is_ours_to_read_and_in_utc(server):
     query(server, "SELECT 'logged'")
-    time.sleep(0.1)
+    wait_until_logged(server.log_directory, "SELECT 'logged'")
     log = "".join(path.read_text() for path in server.log_directory.glob("*.json"))
     assert "SELECT 'logged'" in log
     assert 'UTC","user":"postgres"' in log

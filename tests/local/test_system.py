@@ -14,6 +14,7 @@ from dastream.aws.activity_stream import ActivityStreams
 from dastream.errors import ServiceError
 from dastream.lake.search import Query, Search
 from dastream.local.system import CLUSTER, LocalSystem
+from servers import wait_until_logged
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def execute(system, text):
 
 def test_what_happens_while_the_stream_is_started_is_delivered_in_both_ways(system):
     execute(system, "SELECT 'before'")
-    time.sleep(0.5)  # the log has it before the stream starts
+    wait_until_logged(system.server.log_directory, "SELECT 'before'")
     status = system.start_activity_stream()
     assert status.status == "started"
     assert status.stream == f"aws-rds-das-{status.resource_id}"

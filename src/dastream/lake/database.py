@@ -84,6 +84,8 @@ class Database:
         spilled = self._parts.enter_context(tempfile.TemporaryDirectory(prefix="dastream-"))
         self._connection = duckdb.connect(config={**_SETTINGS, "temp_directory": spilled})
         self._parts.callback(self._connection.close)
+        # Where Python is interactive, DuckDB would draw a bar on standard output.
+        self._connection.execute("SET enable_progress_bar = false")
         self._define_views()
         self._connection.execute(_LOCKS)
 
