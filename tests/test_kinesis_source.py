@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import pytest
 from botocore.exceptions import ClientError
@@ -11,7 +12,7 @@ from dastream.decode import Decoder
 from dastream.delivery import Deliverer
 from dastream.errors import ConfigError, SinkError, SourceError
 from dastream.pipeline import Pipeline
-from dastream.record import SHARD_END
+from dastream.record import SHARD_END, Gap
 from dastream.sources import BatchLimits, open_source
 from dastream.testing import MemorySink
 from pipelines import DAY_MS
@@ -402,3 +403,64 @@ def test_progress_of_this_stream_is_taken():
 
     assert sequences(source(kinesis).batches({"a": SHARD_END})) == [3]
     assert sequences(source(kinesis).batches({"a": SHARD_END, "b": "3"})) == []
+
+
+def remade(kinesis):
+    """A stream of the same name, with shards of the same names."""
+    kinesis.created += timedelta(hours=1)
+
+
+def test_stream_made_again_while_a_parent_was_delivered_is_not_read_through_its_child():
+    kinesis = FakeKinesis(a=Shard(1, is_closed=True), b=Shard(2, parents=("a",)))
+    batches = source(kinesis, clock=count(step=2).__next__).batches({})
+    assert next(batches).through == "1"
+    assert next(batches).through == SHARD_END
+
+    remade(kinesis)
+
+    with pytest.raises(SourceError, match="made again"):
+        next(batches)
+
+
+def test_stream_made_again_while_a_page_a_day_behind_was_read_is_not_read_on():
+    kinesis = FakeKinesis(a=Shard(1, 2, 3, 4))
+    original = kinesis.get_records
+
+    def get_records(**request):
+        remade(kinesis)
+        return original(**request) | {"MillisBehindLatest": DAY_MS}
+
+    kinesis.get_records = get_records
+    reading = source(kinesis, clock=count(step=2).__next__, sleep=lambda _: None)
+    with pytest.raises(SourceError, match="made again"):
+        list(reading.batches({}))
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_shard_that_goes_while_it_is_read_is_a_gap_to_its_end_but_only_if_the_stream_is_there(
+    is_listed,
+):
+    kinesis = FakeKinesis(a=Shard(1, 2, 3, is_closed=True), b=Shard(9))
+    original = kinesis.get_records
+
+    def get_records(**request):
+        if len(kinesis.reads) >= 2:
+            del kinesis.shards["a"]
+            kinesis.get_records = original
+            if not is_listed:
+                kinesis.list_shards = kinesis.get_records = refused
+            refused()
+        return original(**request)
+
+    def refused(**_):
+        raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "GetRecords")
+
+    kinesis.get_records = get_records
+    batches = source(kinesis, limits=BatchLimits(flush_bytes_max=1)).batches({})
+    if not is_listed:
+        with pytest.raises(SourceError, match="no stream"):
+            list(batches)
+        return
+    found = list(batches)
+    assert [batch.gap for batch in found if batch.gap] == [Gap("a", "2", SHARD_END, NOON_MS)]
+    assert sorted(sequences(found)) == [1, 2, 9]

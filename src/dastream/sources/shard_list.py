@@ -19,6 +19,7 @@ __all__ = [
     "summarize",
 ]
 
+_THROTTLED = frozenset({"LimitExceededException", "ThrottlingException"})
 _PARENTS = ("ParentShardId", "AdjacentParentShardId")
 
 
@@ -107,8 +108,7 @@ def source_error(stream: str, error: CallError) -> SourceError:
             f"kinesis: there is no stream {stream} here",
             hint="check the name and the region; an activity stream that was stopped is deleted",
         )
-    return SourceError(
-        f"kinesis: cannot read {stream} ({error.code})",
-        hint=error.hint
-        or "check region and credentials, and that this role may list, describe and read it",
-    )
+    hint = "check region and credentials, and that this role may list, describe and read it"
+    if error.code in _THROTTLED:
+        hint = "others of this account ask Kinesis too often; start again in a while"
+    return SourceError(f"kinesis: cannot read {stream} ({error.code})", hint=error.hint or hint)
