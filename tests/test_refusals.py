@@ -95,6 +95,13 @@ def test_few_records_that_do_not_open_are_dead_letters_if_there_are_no_others():
     assert counters.dead_letters == {"DecryptError": 2}
 
 
+def test_many_records_that_do_not_open_are_not_delivered_if_there_are_no_others():
+    with pytest.raises(ConfigError, match="none of the first 100 records opened"):
+        pipeline(map(poison, range(1, 101)), [sink := MemorySink()]).run()
+
+    assert sink.batches == {}
+
+
 def test_run_that_is_stopped_before_a_record_opened_delivers_nothing():
     sink, checkpoints = MemorySink(), MemoryCheckpoints()
     running = pipeline(source([poison(1), poison(2)], 1), [sink], checkpoints)

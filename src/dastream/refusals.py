@@ -54,8 +54,8 @@ def opened(
 
     Whoever is started again after each failure, as by systemd, would else make dead letters of a
     stream whose key is wrong, a few at each start. If all batches are read and nothing has opened,
-    they are delivered after all; but not if somebody stopped the run. Raises ConfigError if it is
-    the key.
+    they are delivered where that may be an accident; but not if somebody stopped the run. Raises
+    ConfigError if it is the key.
     """
     held: list[RecordBatch] = []
     refusals = Refusals()
@@ -67,7 +67,9 @@ def opened(
             held.clear()
         if has_opened:
             break
-    if not is_stopped():
+    if held and not is_stopped():
+        if refusals.count >= RECORDS_MIN:
+            raise _wrong_key(refusals)
         yield from held
     yield from batches
 
@@ -77,11 +79,15 @@ def _opens(record: Record, opens: Opens, refusals: Refusals) -> bool:
     if is_open is False:
         refusals.add(record)
     if refusals.is_the_key:
-        raise ConfigError(
-            f"decrypt: none of the first {refusals.count} records opened; they are not delivered",
-            hint="the resource id or the KMS key is not that of this stream",
-        )
+        raise _wrong_key(refusals)
     return bool(is_open)
+
+
+def _wrong_key(refusals: Refusals) -> ConfigError:
+    return ConfigError(
+        f"decrypt: none of the first {refusals.count} records opened; they are not delivered",
+        hint="the resource id or the KMS key is not that of this stream",
+    )
 
 
 def _size(batches: list[RecordBatch]) -> int:

@@ -78,12 +78,12 @@ class LakeSink:
 
         If its events are there, their receipt tells which of its records are dead letters.
         """
-        if batch.is_again and (held := self._first_receipt(batch.name)):
-            batch = _settled(batch, held)
+        if batch.is_again:
+            batch = self._settled_by_any(batch)
         key = _key(_EVENTS, batch.name, self._format)
         is_new = self._put_if_absent(key, self._format.pack(batch.events, _receipt_of(batch)))
         if not is_new:
-            batch = _settled(batch, self._held(batch, key, self._format))
+            batch = _settled(batch, key, self._receipt(key, self._format))
         return self._put_letters(batch) or is_new
 
     def notify(self, resource_id: str, notice: Notice) -> None:
@@ -106,26 +106,19 @@ class LakeSink:
         lines = (dead_letter.write(letter) + b"\n" for letter in batch.dead_letters)
         is_new = self._put_if_absent(key, jsonl.pack(lines, _receipt_of(batch)))
         if not is_new:
-            self._held(batch, key, JSON_LINES)
+            _check(batch, key, self._receipt(key, JSON_LINES))
         return is_new
 
-    def _first_receipt(self, name: BatchName) -> jsonl.Receipt | None:
-        """The receipt of a batch's events, in whatever format they are there."""
-        return next(filter(None, (receipt for _, receipt in self._receipts(name))), None)
+    def _settled_by_any(self, batch: EventBatch) -> EventBatch:
+        """A batch as its events are there, in whatever format, if they are."""
+        for format, receipt in self._receipts(batch.name):
+            if receipt is not None:
+                return _settled(batch, _key(_EVENTS, batch.name, format), receipt)
+        return batch
 
     def _receipts(self, name: BatchName) -> Iterator[tuple[Format, jsonl.Receipt | None]]:
         for format in (self._format, *FORMATS):
             yield format, self._receipt(_key(_EVENTS, name, format), format)
-
-    def _held(self, batch: EventBatch, key: str, format: Format) -> jsonl.Receipt:
-        """The receipt of what is held of a batch. Raises SinkError if it is of another one."""
-        held = self._receipt(key, format)
-        if held is None or not batch.is_held_as(held.through, held.digest):
-            raise SinkError(
-                f"sink: {key} holds other records",
-                hint="another consumer writes here: stop it, or deliver to another place",
-            )
-        return held
 
     def _put_if_absent(self, key: str, data: bytes) -> bool:
         try:
@@ -166,13 +159,26 @@ def _receipt_of(batch: EventBatch) -> jsonl.Receipt:
     )
 
 
-def _settled(batch: EventBatch, held: jsonl.Receipt) -> EventBatch:
-    """A batch with the dead letters that it had when its events were put."""
+def _settled(batch: EventBatch, key: str, held: jsonl.Receipt | None) -> EventBatch:
+    """A batch with the dead letters that it had when its events were put.
+
+    Raises SinkError if the events of another batch are held under its name.
+    """
+    held = _check(batch, key, held)
     try:
         dead = numbers(held.dead_records, held.records) if held.dead_records else ()
     except ValueError:
-        raise SinkError("sink: a receipt is not as dastream writes it") from None
+        raise SinkError(f"sink: the receipt of {key} is not as dastream writes it") from None
     return batch.settled(dead, held.records)
+
+
+def _check(batch: EventBatch, key: str, held: jsonl.Receipt | None) -> jsonl.Receipt:
+    if held is None or not batch.is_held_as(held.through, held.digest):
+        raise SinkError(
+            f"sink: {key} holds other records",
+            hint="another consumer writes here: stop it, or deliver to another place",
+        )
+    return held
 
 
 def _folder(kind: str, resource_id: str, day: str) -> str:
