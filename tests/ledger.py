@@ -85,10 +85,10 @@ class Found:
             if notice["notice"] == "gap"
         )
 
-    def tells_gap_at_start(self, shard):
+    def tells_gap_at_start(self, shard, firsts):
         """Whether a notice says that the first records of a shard may be lost."""
         return any(
-            notice["shardId"] == shard and notice["afterArrivalTime"] is None
+            notice["shardId"] == shard and int(notice["afterSequenceNumber"]) in firsts
             for notice in self.notices
             if notice["notice"] == "gap"
         )

@@ -6,6 +6,7 @@ from dastream.checkpoint import MemoryCheckpoints
 from dastream.decode import Decoder
 from dastream.delivery import Deliverer
 from dastream.pipeline import Pipeline
+from dastream.record import RECORD_OVERHEAD_BYTES
 from dastream.sources import BatchLimits
 from dastream.testing import MemorySink
 from shards import FakeKinesis, Shard, source
@@ -62,7 +63,7 @@ def test_no_more_is_read_ahead_of_the_sink_than_a_batch_and_a_page_of_each_shard
 def test_no_more_is_read_ahead_than_there_is_room_for_in_all_shards_together(shards):
     records = [range(1000 + 1000 * number, 1100 + 1000 * number) for number in range(shards)]
     kinesis = CountingKinesis(**{f"shard{n}": Shard(*of) for n, of in enumerate(records)})
-    limits = BatchLimits(read_bytes_max=7 * RECORD_BYTES)
+    limits = BatchLimits(read_bytes_max=7 * (RECORD_BYTES + RECORD_OVERHEAD_BYTES))
     sink = SlowSink(kinesis)
     deliver = Deliverer(Decoder(None), (), [sink], resource_id=CLUSTER)
 

@@ -205,7 +205,7 @@ def test_crash_while_a_stream_is_begun_anew_does_no_harm():
     sink, checkpoints = MemorySink(), MemoryCheckpoints()
     pipeline(Made(RECORDS, 1), [sink], checkpoints).run()
     again = Made([record(activity(9), 9)], 2, began="7")
-    checkpoints.begin(STREAM, Beginning(2, 0), aside="elsewhere")  # and here it ended
+    checkpoints.begin(STREAM, Beginning(2, 0, DAY_MS), aside="elsewhere")  # and here it ended
 
     pipeline(again, [sink], checkpoints).run()
 
@@ -231,7 +231,7 @@ def test_time_to_start_from_is_settled_once():
     pipeline(later, [MemorySink()], checkpoints).run()
 
     assert later.asked == ({}, ARRIVAL_MS)
-    assert checkpoints.beginning(STREAM) == Beginning(1, ARRIVAL_MS)
+    assert checkpoints.beginning(STREAM) == Beginning(1, ARRIVAL_MS, DAY_MS)
 
 
 def test_from_now_on_is_the_streams_own_time_at_the_first_start():
@@ -240,7 +240,7 @@ def test_from_now_on_is_the_streams_own_time_at_the_first_start():
     pipeline(source, [MemorySink()], checkpoints).run()
 
     assert source.asked == ({}, ARRIVAL_MS)
-    assert checkpoints.beginning(STREAM) == Beginning(1, ARRIVAL_MS)
+    assert checkpoints.beginning(STREAM) == Beginning(1, ARRIVAL_MS, DAY_MS)
 
 
 def test_from_now_on_skips_nothing_where_the_lake_shows_that_there_was_an_earlier_start():
@@ -318,7 +318,7 @@ def half_delivered(records, through=None):
 def test_state_of_another_place_within_a_batch_that_is_held_in_part_does_not_divide_it():
     records = [record(activity(1), 1), record(GARBAGE, 2), record(activity(3), 3)]
     storage, foreign = half_delivered(records), MemoryCheckpoints()
-    foreign.begin(STREAM, Beginning(0, 0), aside="elsewhere")
+    foreign.begin(STREAM, Beginning(0, 0, DAY_MS), aside="elsewhere")
     foreign.commit(STREAM, SHARD, "1")
 
     run(records, [LakeSink(storage)], foreign, batch_records_max=1)
@@ -343,27 +343,41 @@ def test_first_batch_from_now_on_that_is_held_in_part_is_completed_without_what_
     assert sum(dead_letters(storage).values()) == 1
 
 
-def test_batch_that_is_held_in_part_before_the_start_of_a_run_stops_it():
-    wanted = [record(GARBAGE, 1), record(activity(2), 2)]
-    storage = half_delivered(wanted)
-    later = record(activity(3), 3, arrival_ms=ARRIVAL_MS + 1)
-    source = Made([*wanted, later], 0, start_ms=ARRIVAL_MS + 1)
+@pytest.mark.parametrize("start_ms", [ARRIVAL_MS + 1, ARRIVAL_MS + 2])
+def test_batch_that_is_held_in_part_and_begins_before_the_start_of_a_state_stops_a_run(start_ms):
+    wanted = [
+        record(GARBAGE, 1),
+        record(activity(2), 2, arrival_ms=ARRIVAL_MS + 1),
+        record(activity(3), 3, arrival_ms=ARRIVAL_MS + 2),
+    ]
+    storage, foreign = half_delivered(wanted), MemoryCheckpoints()
+    foreign.begin(STREAM, Beginning(0, start_ms, DAY_MS), aside="elsewhere")
 
-    with pytest.raises(SinkError, match="begins after it") as caught:
-        pipeline(source, [LakeSink(storage)]).run()
+    with pytest.raises(SinkError, match="begins after its first record") as caught:
+        pipeline(Made(wanted, 0), [LakeSink(storage)], foreign).run()
 
-    assert "trim_horizon" in caught.value.hint
+    assert "remove the state" in caught.value.hint
+    pipeline(Made(wanted, 0, start_ms=start_ms), [LakeSink(storage)]).run()
+    assert sum(dead_letters(storage).values()) == 1
 
 
-def test_first_batch_that_is_not_whole_is_no_progress():
-    storage = MemoryStorage()
-    records = [record(GARBAGE, 1), record(activity(2), 2)]
-    pipeline(records, [LakeSink(storage)]).run()
-    (letters,) = [key for key in storage.objects if key.startswith("dead-letter/")]
-    del storage.objects[letters]
-    source = Made(records, 0)
+@pytest.mark.parametrize(("retention_ms", "progress"), [(7 * DAY_MS, {SHARD: "0"}), (DAY_MS, {})])
+def test_what_expired_before_the_retention_was_raised_is_asked_for(retention_ms, progress):
+    """So the source finds a gap: raising it brings nothing back."""
+    checkpoints = MemoryCheckpoints()
+    checkpoints.begin(STREAM, Beginning(1, ARRIVAL_MS - 3 * DAY_MS, DAY_MS), aside="none")
+    source = Made(RECORDS, 1, retention_ms=retention_ms)
 
-    pipeline(source, [LakeSink(storage)]).run()
+    pipeline(source, [MemorySink()], checkpoints).run()
 
-    assert source.asked[0] == {}
-    assert letters in storage.objects
+    assert source.asked == (progress, ARRIVAL_MS - 3 * DAY_MS)
+
+
+def test_shortest_retention_that_was_seen_is_remembered():
+    checkpoints = MemoryCheckpoints()
+    for days in (7, 1, 7):
+        source = Made(RECORDS, 1, retention_ms=days * DAY_MS)
+        pipeline(source, [MemorySink()], checkpoints).run()
+
+    assert checkpoints.beginning(STREAM).retention_ms == DAY_MS
+    assert checkpoints.progress(STREAM) == {SHARD: "5"}

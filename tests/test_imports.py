@@ -21,7 +21,6 @@ ROWS = (
         "line",
         "dead_letter",
         "notice",
-        "ranges",
         "watch",
         "checks",
         "settings",

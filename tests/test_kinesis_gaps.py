@@ -1,6 +1,7 @@
 """Records that expired before they were read: Kinesis does not tell, so dastream finds out."""
 
 from datetime import timedelta
+from itertools import count
 
 import pytest
 from botocore.exceptions import ClientError
@@ -122,15 +123,10 @@ def test_no_gap_at_the_end_of_a_closed_shard_that_was_read():
     assert gaps(batches) == []
 
 
-@pytest.mark.parametrize("retention_hours", [24, 24 * 7])
 @pytest.mark.parametrize("lag_ms", [DAY_MS, DAY_MS - 600_000 + 1])
-def test_reader_a_day_behind_notices_what_expires_between_two_pages(lag_ms, retention_hours):
-    """The sink is slow: after the first page the next records go, with and without the last.
-
-    Where records are kept for longer, that may be changed to a day at any time.
-    """
+def test_reader_near_the_horizon_notices_what_expires_between_two_pages(lag_ms):
+    """The sink is slow: after the first page the next records go, with and without the last."""
     kinesis = FakeKinesis(a=Shard(*range(1, 9)))
-    kinesis.retention_hours = retention_hours
     original = kinesis.get_records
 
     def get_records(**request):
@@ -143,6 +139,102 @@ def test_reader_a_day_behind_notices_what_expires_between_two_pages(lag_ms, rete
 
     assert sequences(batches) == [1, 2, 6, 7, 8]
     assert gaps(batches) == [Gap("a", "2", "6", NOON_MS, NOON_MS + 1000)]
+
+
+@pytest.mark.parametrize("is_shortened", [True, False])
+def test_reader_days_behind_notices_that_records_are_kept_for_a_shorter_time(is_shortened):
+    kinesis = FakeKinesis(a=Shard(*range(1, 9)))
+    kinesis.retention_hours = 24 * 7
+    original = kinesis.get_records
+
+    def get_records(**request):
+        page = original(**request)
+        if is_shortened:
+            kinesis.retention_hours = 24
+            del kinesis.shards["a"].records[:-2]
+        return page | ({"MillisBehindLatest": 3 * DAY_MS} if len(kinesis.reads) < 3 else {})
+
+    kinesis.get_records = get_records
+    reading = source(kinesis, clock=count(step=2).__next__, sleep=lambda _: None)
+    batches = list(reading.batches({}))
+
+    assert len(gaps(batches)) == is_shortened
+    assert sequences(batches) == ([1, 2, 7, 8] if is_shortened else [*range(1, 9)])
+    assert (len(kinesis.iterators) > 1) == is_shortened
+
+
+class Silence(FakeKinesis):
+    """A page goes through an hour of a shard, and says how far behind that is.
+
+    Records are at hours after NOON; it is a day after the last of them.
+    """
+
+    def __init__(self, *hours, retention_days):
+        records = [(n, NOON + timedelta(hours=h)) for n, h in enumerate(hours, start=1)]
+        super().__init__(a=Shard(*records))
+        self.retention_hours = 24 * retention_days
+        self.created = NOON - timedelta(days=9)
+        self.now = NOON + timedelta(hours=max(hours))
+
+    def get_shard_iterator(self, **request):
+        kind, number = request["ShardIteratorType"], request.get("StartingSequenceNumber")
+        self.iterators.append(("a", kind))
+        hours = {AT: lambda: self.hour(int(number))}.get(kind, lambda: self.horizon)()
+        return {"ShardIterator": f"{hours}"}
+
+    def hour(self, number):
+        return (self.shards["a"].records[number - 1][1] - NOON) / timedelta(hours=1)
+
+    @property
+    def horizon(self):
+        return (self.now - NOON) / timedelta(hours=1) - self.retention_hours
+
+    def get_records(self, **request):
+        start = float(request["ShardIterator"])
+        self.reads.append(("a", start))
+        assert len(self.reads) < 1000, "reads the same again and again"
+        if start < self.horizon:
+            return {"Records": [], "MillisBehindLatest": DAY_MS, "NextShardIterator": f"{start}"}
+        numbers = range(1, len(self.shards["a"].records) + 1)
+        inside = [n for n in numbers if start <= self.hour(n) < start + 1]
+        behind = (self.now - NOON) / timedelta(hours=1) - start - 0.999
+        return {
+            "Records": [
+                {
+                    "SequenceNumber": str(n),
+                    "ApproximateArrivalTimestamp": NOON + timedelta(hours=self.hour(n)),
+                    "Data": b"%d" % n,
+                }
+                for n in inside
+            ],
+            "MillisBehindLatest": max(0, round(behind * 3_600_000)),
+            "NextShardIterator": f"{start + 1}",
+        }
+
+
+@pytest.mark.parametrize("retention_days", [1, 7])
+def test_silence_in_a_shard_is_read_through_however_far_behind(retention_days):
+    kinesis = Silence(1, 1.5, 4, 8, 24, retention_days=retention_days)
+
+    batches = list(source(kinesis, sleep=lambda _: None).batches({"a": "1"}))
+
+    assert sequences(batches) == [2, 3, 4, 5]
+    assert gaps(batches) == []
+
+
+def test_shard_that_was_never_read_is_lifted_off_a_place_that_has_expired():
+    """A page came by the first iterator, and then another shard held the reader up."""
+    kinesis = Silence(0.5, 3, 8, 24, retention_days=1)
+    original, now = kinesis.get_records, kinesis.now
+
+    def get_records(**request):
+        kinesis.now = now + timedelta(minutes=90)
+        return original(**request)
+
+    kinesis.get_records = get_records
+    batches = list(source(kinesis, sleep=lambda _: None).batches({}))
+
+    assert sequences(batches) == [2, 3, 4]
 
 
 def test_shard_that_is_as_old_as_the_stream_has_a_gap_at_its_start_once_that_has_expired():

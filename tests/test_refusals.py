@@ -4,10 +4,10 @@ import pytest
 
 from dastream import refusals
 from dastream.checkpoint import MemoryCheckpoints
-from dastream.errors import ConfigError, KeyServiceError
+from dastream.errors import KeyServiceError, SourceError
 from dastream.testing import MemorySink, MemorySource
 from pipelines import GARBAGE, activity, pipeline
-from support import ARRIVAL_MS, STREAM, entry, record, sealed
+from support import ARRIVAL_MS, SHARD, STREAM, entry, record, sealed
 
 SECOND_MS = 1000
 MINUTE_MS = 60 * SECOND_MS
@@ -38,15 +38,20 @@ def test_records_that_do_not_decrypt_are_dead_letters_as_long_as_others_do():
 
 
 @pytest.mark.parametrize("batch_records_max", [7, 1000])
-def test_no_record_that_opens_for_minutes_stops_a_run(batch_records_max):
+def test_no_record_that_opens_for_minutes_up_to_the_tip_stops_a_run(batch_records_max):
+    """Nothing of them is delivered: they wait in the stream."""
     records = [record(activity(1), 1), *(poison(n, every_ms=4 * SECOND_MS) for n in range(2, 200))]
-    sink = MemorySink()
+    sink, checkpoints = MemorySink(), MemoryCheckpoints()
+    read = source(records, batch_records_max)
+    read.is_at_tip = True
+    pipeline(records[:1], [sink], checkpoints).run()
 
-    with pytest.raises(KeyServiceError, match="100 records in a row did not open") as caught:
-        pipeline(source(records, batch_records_max), [sink]).run()
+    for _ in range(3):
+        with pytest.raises(KeyServiceError, match=r"1\d\d records in a row did not open") as caught:
+            pipeline(read, [sink], checkpoints).run()
 
     assert "resource id" in caught.value.hint
-    assert len(sink.batches) == 101 // batch_records_max
+    assert (len(sink.batches), checkpoints.progress(STREAM)) == (1, {SHARD: "1"})
 
 
 def test_any_number_of_records_in_a_short_time_stops_nobody():
@@ -63,21 +68,8 @@ def test_any_number_of_records_in_a_short_time_stops_nobody():
 def test_many_bytes_that_do_not_open_stop_a_run(monkeypatch):
     monkeypatch.setattr(refusals, "BYTES_MIN", 150 * len(poison(1).data))
 
-    with pytest.raises(KeyServiceError, match="150 records in a row"):
-        pipeline([record(activity(1), 1), *map(poison, range(2, 200))], [MemorySink()]).run()
-
-
-def test_run_of_which_no_record_opens_delivers_nothing_however_often_it_is_started():
-    """A supervisor would else make dead letters of a stream whose key is wrong."""
-    records = [poison(number, every_ms=MINUTE_MS) for number in range(1, 101)]
-    sink, checkpoints = MemorySink(), MemoryCheckpoints()
-
-    for _ in range(3):
-        with pytest.raises(ConfigError, match="none of the first 100 records opened") as caught:
-            pipeline(source(records, 7), [sink], checkpoints).run()
-
-    assert "resource id" in caught.value.hint
-    assert (sink.batches, checkpoints.progress(STREAM)) == ({}, {})
+    with pytest.raises(KeyServiceError, match="199 records in a row"):
+        pipeline(map(poison, range(1, 200)), [MemorySink()]).run()
 
 
 def test_batches_that_were_held_back_are_delivered_as_they_were_once_a_record_opens():
@@ -95,8 +87,31 @@ def test_few_records_that_do_not_open_are_dead_letters_if_there_are_no_others():
     assert counters.dead_letters == {"DecryptError": 2}
 
 
+def test_any_number_over_any_time_stops_nobody_if_a_record_behind_them_opens():
+    """The database was stopped over night, and somebody put records meanwhile."""
+    records = [poison(number, every_ms=MINUTE_MS) for number in range(1, 500)]
+    records.append(record(activity(1), 500, arrival_ms=ARRIVAL_MS + 500 * MINUTE_MS))
+
+    counters = pipeline(source(records, 7), [MemorySink()]).run()
+
+    assert (counters.dead_letters, counters.events) == ({"DecryptError": 499}, 2)
+
+
+def test_records_that_were_held_back_are_delivered_if_the_stream_has_gone():
+    class Stopped(MemorySource):
+        def batches(self, progress, start_ms=0):
+            yield from super().batches(progress, start_ms)
+            raise SourceError("kinesis: there is no stream here")
+
+    sink = MemorySink()
+    with pytest.raises(SourceError):
+        pipeline(Stopped(STREAM, [poison(1), poison(2)]), [sink]).run()
+
+    assert [len(batch.dead_letters) for batch in sink.batches.values()] == [2]
+
+
 def test_many_records_that_do_not_open_are_not_delivered_if_there_are_no_others():
-    with pytest.raises(ConfigError, match="none of the first 100 records opened"):
+    with pytest.raises(KeyServiceError, match="100 records in a row"):
         pipeline(map(poison, range(1, 101)), [sink := MemorySink()]).run()
 
     assert sink.batches == {}

@@ -12,7 +12,7 @@ from dastream.errors import ConfigError, EnvelopeError, SinkError
 from dastream.event import Event, Origin
 from dastream.format.engines import ENGINES
 from dastream.notice import Notice
-from dastream.record import BatchName, DeadLetter, EventBatch, Extent, digest
+from dastream.record import BatchName, DeadLetter, DeadSpan, EventBatch, Extent, digest
 from dastream.sinks import jsonl, open_sink, parquet
 from dastream.sinks.formats import PARQUET
 from dastream.sinks.jsonl import RECEIPT_BYTES_MAX, Receipt
@@ -48,7 +48,7 @@ RECEIPT = Receipt(
     events=2,
     dropped={"heartbeats": 3},
     dead_letters=1,
-    dead_records="2",
+    dead_spans=(DeadSpan("2", "2"),),
 )
 
 
@@ -167,8 +167,46 @@ def test_which_records_are_dead_letters_is_settled_by_the_first_delivery(now):
     assert sink.extent(NAME) == WHOLE
 
 
-@pytest.mark.parametrize("expired", [1, 2])
-def test_dead_letters_that_are_missing_are_counted_from_the_end_where_records_expired(expired):
+def test_receipt_that_does_not_tell_which_records_are_dead_means_those_of_now():
+    """Written by a version before."""
+    storage = MemoryStorage()
+    before = structs.replace(RECEIPT, dead_spans=())
+    storage.put_if_absent(EVENTS_KEY, jsonl.pack(line.texts(BATCH.events), before))
+
+    LakeSink(storage).deliver(changed(is_again=True))
+
+    assert gunzip_lines(storage.objects[DEAD_LETTERS_KEY]) == [dead_letter.write(DEAD_LETTER)]
+
+
+def test_event_that_is_there_is_not_left_out_of_another_format():
+    """A reader takes one format of a batch, and would not see it any more."""
+    storage = MemoryStorage()
+    LakeSink(storage).deliver(changed(dead_letters=()))
+
+    with pytest.raises(SinkError, match="does not decode now") as caught:
+        LakeSink(storage, PARQUET).deliver(changed(events=(EVENT,), is_again=True))
+
+    assert "in its format" in caught.value.hint
+    assert list(storage.objects) == [EVENTS_KEY]
+
+
+@pytest.mark.parametrize("count", [1, 99])
+def test_spans_tell_which_records_are_dead(count):
+    records = [record(b"%d" % number, number) for number in range(1, 200)]
+    letters = tuple(DeadLetter(one, EnvelopeError("x")) for one in records[: 2 * count : 2])
+    batch = changed(records=records, dead_letters=letters)
+
+    assert batch.dead_spans == [DeadSpan(str(n), str(n)) for n in range(1, 2 * count, 2)]
+    again = dataclasses.replace(batch, dead_letters=())
+    assert [r.record for r in again.settled(batch.dead_spans).dead_letters] == [
+        letter.record for letter in letters
+    ]
+    together = dataclasses.replace(batch, dead_letters=[DeadLetter(r, None) for r in records[2:5]])
+    assert together.dead_spans == [DeadSpan("3", "5")]
+
+
+@pytest.mark.parametrize("expired", [0, 1, 2, 3])
+def test_dead_letters_that_are_missing_are_found_wherever_records_expired(expired):
     records = [record(b"%d" % number, number) for number in range(1, 5)]
     letters = [DeadLetter(one, EnvelopeError("envelope: x")) for one in records[1:3]]
     whole = changed(records=records, through="4", digest="of all", dead_letters=letters, events=())
@@ -176,13 +214,14 @@ def test_dead_letters_that_are_missing_are_counted_from_the_end_where_records_ex
     sink.deliver(whole)
     del storage.objects[DEAD_LETTERS_KEY]
 
-    left = dataclasses.replace(
-        whole, records=records[expired:], digest="of fewer", dead_letters=(), has_gap=True
-    )
-    sink.deliver(dataclasses.replace(left, is_again=True))
+    left = [one for one in records if one is not records[expired]]
+    again = dataclasses.replace(whole, records=left, digest="of fewer", dead_letters=())
+    sink.deliver(dataclasses.replace(again, has_gap=True, is_again=True))
 
     told = [json.loads(text) for text in gunzip_lines(storage.objects[DEAD_LETTERS_KEY])]
-    assert [letter["sequenceNumber"] for letter in told] == ["2", "3"][expired - 1 :]
+    assert [letter["sequenceNumber"] for letter in told] == [
+        one.position.sequence for one in records[1:3] if one in left
+    ]
 
 
 def test_record_that_was_a_dead_letter_gives_no_event_in_another_format():
@@ -200,9 +239,8 @@ def test_record_that_was_a_dead_letter_gives_no_event_in_another_format():
     assert len(gunzip_lines(storage.objects[DEAD_LETTERS_KEY])) == 1
 
 
-@pytest.mark.parametrize("ranges", ["x", "3", "1-999999999"])
-def test_receipt_with_other_dead_records_stops_with_a_sink_error(ranges):
-    receipt = structs.replace(RECEIPT, dead_records=ranges)
+def test_receipt_with_other_dead_records_stops_with_a_sink_error():
+    receipt = structs.replace(RECEIPT, dead_spans=(DeadSpan("x", "2"),))
     storage = MemoryStorage()
     storage.put_if_absent(EVENTS_KEY, jsonl.pack([], receipt))
 

@@ -139,7 +139,7 @@ def test_exception_that_is_none_of_ours_tells_its_type_and_place_and_nothing_of_
 
 def test_closing_ends_a_worker_that_is_busy(tmp_path):
     deliver = Worker(partial(deliverers.slow, str(tmp_path)))
-    deliver._connection.send((BATCH, False))
+    deliver._connection.send((BATCH, False, False))
     wait_until((tmp_path / "begun").exists)
     process = deliver._process
 
@@ -167,7 +167,7 @@ from test_workers import BATCH
 if __name__ == "__main__":
     lake = sys.argv[1]
     idle, busy = (Worker(partial(deliverers.slow, lake)) for _ in range(2))
-    busy._connection.send((BATCH, False))
+    busy._connection.send((BATCH, False, False))
     print(idle._process.pid, busy._process.pid, flush=True)
     sys.stdin.read()
 """

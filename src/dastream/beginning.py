@@ -53,13 +53,28 @@ def settle(source: Source, deliver: Deliverer, checkpoints: Checkpoints) -> Star
     if beginning is None or not is_begun:
         is_held = beginning is None and deliver.holds_anything()
         beginning = _begin(name, stream, checkpoints, beginning, is_held=is_held)
+    elif stream.retention_ms < beginning.retention_ms:
+        beginning = beginning._replace(retention_ms=stream.retention_ms)
+        checkpoints.begin(name, beginning, aside=name)
     for one in held:
         progress.pop(one.shard, None)
         if one.after is not None:
             checkpoints.commit(name, one.shard, one.after)
             progress[one.shard] = one.after
+    if _may_lack(stream, beginning):
+        progress = dict(stream.shards) | progress  # the beginning of a shard makes it a gap
     seen_ms = _recent(checkpoints.seen_ms(name) if is_begun else {}, stream.horizon_ms)
     return Start(progress, beginning.start_ms, stream.retention_ms, seen_ms, tuple(told))
+
+
+def _may_lack(stream: StreamDescription, beginning: Beginning) -> bool:
+    """Whether wanted records may have expired before the stream was made to keep them longer.
+
+    Raising the retention brings nothing back, and a source knows only what it is now.
+    """
+    horizon_ms = stream.now_ms - beginning.retention_ms
+    is_raised = stream.retention_ms > beginning.retention_ms
+    return is_raised and horizon_ms > max(beginning.start_ms, stream.created_ms)
 
 
 def _recent(seen_ms: Mapping[str, int], horizon_ms: int) -> dict[str, int]:
@@ -86,7 +101,8 @@ def _begin(
     is_held: bool,
 ) -> Beginning:
     """Begin a stream that the checkpoints do not know."""
-    beginning = Beginning(stream.created_ms, _start_ms(stream, earlier, is_held=is_held))
+    start_ms = _start_ms(stream, earlier, is_held=is_held)
+    beginning = Beginning(stream.created_ms, start_ms, stream.retention_ms)
     aside = f"{name}@{iso_time(earlier.created_ms) if earlier else 'unknown'}"
     checkpoints.begin(name, beginning, aside=aside)
     return beginning
@@ -96,7 +112,7 @@ def _start_ms(stream: StreamDescription, earlier: Beginning | None, *, is_held: 
     """From when on records are wanted: of those that the stream has, or, later on, may have lost.
 
     Where sinks hold something, the stream was read before: then what has expired since is missing,
-    and the time of an earlier `latest` is lost, so it is all records.
+    and the time from which on that was is lost, so it is all records.
     """
     if stream.start_ms is not None and stream.start_ms > stream.now_ms:
         raise ConfigError(
@@ -106,5 +122,5 @@ def _start_ms(stream: StreamDescription, earlier: Beginning | None, *, is_held: 
     if earlier is not None:
         return max(earlier.start_ms, stream.created_ms)
     if is_held:
-        return max(stream.start_ms or 0, stream.created_ms)
+        return stream.created_ms
     return stream.now_ms if stream.start_ms is None else max(stream.start_ms, stream.lasting_ms)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from dastream import holdings
 from dastream.clients import open_client
 from dastream.decode import Decoder
-from dastream.errors import DecryptError, EnvelopeError, KeyServiceError, RecordError
+from dastream.errors import DecryptError, EnvelopeError, RecordError
 from dastream.event import Event
 from dastream.holdings import Held
 from dastream.keys import CachingUnwrap, open_unwrap
@@ -24,7 +24,6 @@ from dastream.record import (
     digest,
     utc_day,
 )
-from dastream.refusals import Refusals
 from dastream.settings import Settings
 from dastream.sinks import Sink, open_sink, require_entries
 from dastream.sources import StreamDescription
@@ -35,9 +34,12 @@ __all__ = ["EVENT_BYTES_MAX", "Deliverer", "Delivery", "DeliveryPlan", "memory_b
 EVENT_BYTES_MAX = 128 * 1024 * 1024
 """Bytes of events that are held in memory before they are delivered."""
 
-DEAD_SPANS_MAX = 500
+DEAD_SPANS_MAX = 100
 """Spans of dead letters in a batch: a receipt tells them, and has room for so many. In a batch
 that must not be delivered in parts, all that follows is in the last span."""
+
+LETTER_OVERHEAD_BYTES = 900
+"""What a dead letter takes beside its record and its line, measured."""
 
 EVENT_OVERHEAD_BYTES = 200
 """What an event takes beside its entry, measured; entries may be as short as `{}`."""
@@ -70,8 +72,6 @@ class Deliverer:
 
     `resource_id` is the cluster or instance whose stream it is, `key_cache` the unwrap of
     `decode` if it counts. A batch whose events come to `event_bytes_max` is delivered in parts.
-    When more records in a row do not decrypt than any accident makes, it stops; unless it is to go
-    on, `is_stopping` False, and make each a dead letter.
     """
 
     def __init__(
@@ -83,7 +83,6 @@ class Deliverer:
         resource_id: str,
         key_cache: CachingUnwrap | None = None,
         event_bytes_max: int = EVENT_BYTES_MAX,
-        is_stopping: bool = True,
     ) -> None:
         self._decode = decode
         self._transforms = transforms
@@ -92,18 +91,28 @@ class Deliverer:
         self._key_cache = key_cache
         self._keys_told = 0, 0
         self._event_bytes_max = event_bytes_max
-        self._is_stopping = is_stopping
-        self._refusals = Refusals()
 
     def __call__(self, batch: RecordBatch, *, whole: bool) -> Iterator[Delivery]:
         """Deliver a batch, as one if it is to stay `whole`, and tell of each part of it.
 
-        Raises ServiceError, also if record after record is refused.
+        Raises ServiceError.
         """
         rest: RecordBatch | None = batch
         while rest is not None:
             delivery, rest = self._next(rest, whole=whole)
             yield delivery
+
+    def again(self, batch: RecordBatch, *, whole: bool) -> Iterator[Delivery]:
+        """Deliver a batch that another deliverer may have begun, and died before it told of it.
+
+        What it left is formed again with the same extent, as a run does at its start.
+        """
+        rest: RecordBatch | None = batch
+        if not whole and (held := self.extent(batch)):
+            first, rest = batch.split(held.through)
+            yield from self(first, whole=True)
+        if rest is not None:
+            yield from self(rest, whole=whole)
 
     def opens(self, record: Record) -> bool | None:
         """Whether a record decrypts, None where there is nothing to decrypt.
@@ -175,26 +184,11 @@ class Deliverer:
     def _add(self, record: Record, part: _Part) -> None:
         try:
             _check_listable(part)
-            decoded = self._decoded(record)
+            decoded = self._decode(record)
             part.see(record, decoded)
             part.add(apply(self._transforms, decoded, part.dropped))
         except RecordError as error:
             part.add_letter(DeadLetter(record, _bare(error)))
-
-    def _decoded(self, record: Record) -> list[Event]:
-        try:
-            events = self._decode(record)
-        except DecryptError as error:
-            self._refusals.add(record)
-            if not (self._is_stopping and self._refusals.is_the_key):
-                raise
-            raise KeyServiceError(
-                f"decrypt: {self._refusals.count} records in a row did not open: {error}",
-                hint="the resource id or the KMS key is not that of this stream, or its messages "
-                "are of a new kind",
-            ) from None
-        self._refusals = Refusals()
-        return events
 
     def _deliver(self, batch: RecordBatch, part: _Part, *, is_again: bool) -> Delivery:
         events = EventBatch(
@@ -288,6 +282,7 @@ class _Part:
     def add_letter(self, letter: DeadLetter) -> None:
         """Add the next record as a dead letter."""
         self.dead_letters.append(letter)
+        self.event_bytes += LETTER_OVERHEAD_BYTES + 2 * len(letter.record.data)
         self.dead_spans += not self.is_in_dead_span
         self.is_in_dead_span = True
 

@@ -119,8 +119,8 @@ class Pipeline:
     def run(self) -> Counters:
         """Run until the source ends.
 
-        Raises ServiceError, also where record after record is refused, and ConfigError if no
-        record has opened.
+        Raises ServiceError, also where record after record is refused, and ConfigError for a start
+        that is to come.
         """
         start = settle(self._source, self._deliver, self._checkpoints)
         self.retention_ms = start.retention_ms
@@ -130,7 +130,9 @@ class Pipeline:
         resumption = Resumption(self._deliver.extent)
         with self._lanes() as move:
             batches = self._source.batches(start.progress, start.start_ms)
-            for read in opened(batches, self._deliver.opens, lambda: self._is_stopped):
+            for read in opened(
+                self._source, batches, self._deliver.opens, lambda: self._is_stopped
+            ):
                 if read.gap is not None:
                     self._report(read.gap)
                 for batch, is_held in resumption(read):

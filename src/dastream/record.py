@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DAY_MS",
+    "RECORD_OVERHEAD_BYTES",
     "SHARD_END",
     "BatchName",
     "DeadLetter",
+    "DeadSpan",
     "EventBatch",
     "Extent",
     "Gap",
@@ -28,6 +30,7 @@ __all__ = [
     "digest",
     "is_reached",
     "iso_time",
+    "memory_bytes",
     "utc_day",
 ]
 
@@ -60,11 +63,27 @@ class Record(NamedTuple):
     arrival_ms: int | None = None
 
 
+RECORD_OVERHEAD_BYTES = 400
+"""What a record takes in memory beside its data, measured; that may be a single byte."""
+
+
+def memory_bytes(records: Iterable[Record]) -> int:
+    """What records take in memory, about."""
+    return sum(RECORD_OVERHEAD_BYTES + len(record.data) for record in records)
+
+
 class DeadLetter(NamedTuple):
     """A record kept as its original bytes, and the error that made it undeliverable."""
 
     record: Record
     error: RecordError
+
+
+class DeadSpan(NamedTuple):
+    """Dead letters that follow one another, by the first and the last sequence number."""
+
+    first: str
+    last: str
 
 
 class Gap(NamedTuple):
@@ -168,19 +187,25 @@ class EventBatch:
     is_again: bool = False
 
     @property
-    def dead_records(self) -> Iterator[int]:
-        """The numbers of the records that are dead letters, counted from 1."""
+    def dead_spans(self) -> list[DeadSpan]:
+        """The records that are dead letters, in spans of records that follow one another."""
         dead = {letter.record.position for letter in self.dead_letters}
-        return (n for n, record in enumerate(self.records, start=1) if record.position in dead)
+        spans: list[DeadSpan] = []
+        is_in_span = False
+        for record in self.records:
+            if record.position in dead:
+                first = spans.pop().first if is_in_span else _sequence(record)
+                spans.append(DeadSpan(first, _sequence(record)))
+            is_in_span = record.position in dead
+        return spans
 
-    def settled(self, dead_records: Iterable[int], records: int) -> EventBatch:
-        """This batch with the dead letters that its first delivery had, of so many records.
+    def settled(self, dead_spans: Iterable[DeadSpan]) -> EventBatch:
+        """This batch with the dead letters that its first delivery had.
 
-        They are told by their numbers there; the first records may have expired since. One that
-        decodes now is a dead letter none the less: no event of it was delivered.
+        A record that decodes now is a dead letter none the less: no event of it was delivered.
         """
-        expired = records - len(self.records)
-        dead = [self.records[n - expired - 1] for n in sorted(dead_records) if n > expired]
+        spans = [(int(first), int(last)) for first, last in dead_spans]
+        dead = [record for record in self.records if _is_in(int(_sequence(record)), spans)]
         now = {letter.record.position: letter for letter in self.dead_letters}
         letters = (now.get(r.position) or DeadLetter(r, RecordError(_DEAD_BEFORE)) for r in dead)
         positions = {record.position for record in dead}
@@ -234,6 +259,10 @@ def utc_day(arrival_ms: int) -> str:
 @lru_cache(maxsize=64)
 def _day(day: int) -> str:
     return iso_time(day * DAY_MS)[:10]
+
+
+def _is_in(sequence: int, spans: Iterable[tuple[int, int]]) -> bool:
+    return any(first <= sequence <= last for first, last in spans)
 
 
 def _sequence(record: Record) -> str:

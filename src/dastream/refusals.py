@@ -1,23 +1,25 @@
 """Telling a wrong key from records that do not open: no accident, and no attacker, makes so many.
 
-An activity stream brings a heartbeat every second or so. Whoever puts other records into it cannot
-keep those away, so there are never many refused ones in a row, and for long.
+An activity stream brings a heartbeat every second or so, while its database runs. Whoever puts
+other records into it cannot keep those away, so there are not many refused ones in a row, and for
+long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from dastream.errors import ConfigError
-from dastream.record import Record, RecordBatch
+from dastream.errors import KeyServiceError, SourceError
+from dastream.record import Record, RecordBatch, memory_bytes
+from dastream.sources import Source
 
 __all__ = ["Opens", "Refusals", "opened"]
 
 RECORDS_MIN = 100
 MS_MIN = 300_000
 BYTES_MIN = 64 * 1024 * 1024
-"""It is the key if so many records in a row are refused, that arrived over so long a time, or that
-have so many bytes."""
+"""It may be the key if so many records in a row are refused, and they arrived over so long a time,
+or have so many bytes."""
 
 Opens = Callable[[Record], bool | None]
 """Whether a record decrypts, None where there is nothing to decrypt."""
@@ -39,56 +41,60 @@ class Refusals:
         first, last = self._arrivals_ms or (arrival_ms, arrival_ms)
         self._arrivals_ms = min(first, arrival_ms), max(last, arrival_ms)
 
-    @property
-    def is_the_key(self) -> bool:
-        """Whether these are too many for anything but a wrong key."""
+    def are_too_many(self, *, is_at_tip: bool) -> bool:
+        """Whether it is the key: over a long time with nothing behind them, or in many bytes."""
         first, last = self._arrivals_ms or (0, 0)
-        is_long = last - first >= MS_MIN or self._bytes >= BYTES_MIN
-        return is_long and self.count >= RECORDS_MIN
+        is_long = is_at_tip and last - first >= MS_MIN
+        return self.count >= RECORDS_MIN and (is_long or self._bytes >= BYTES_MIN)
 
 
 def opened(
-    batches: Iterator[RecordBatch], opens: Opens, is_stopped: Callable[[], bool]
+    source: Source, batches: Iterator[RecordBatch], opens: Opens, is_stopped: Callable[[], bool]
 ) -> Iterator[RecordBatch]:
-    """The same batches, held back at the start from the first refused record until one opens.
+    """The batches of a source, held back where all records are refused, until one opens.
 
     Whoever is started again after each failure, as by systemd, would else make dead letters of a
-    stream whose key is wrong, a few at each start. If all batches are read and nothing has opened,
-    they are delivered where that may be an accident; but not if somebody stopped the run. Raises
-    ConfigError if it is the key.
+    stream whose key is wrong, a few at each start. Held back they wait in the stream, and a record
+    that opens may be behind them, or come once the database runs again. What is left at the end is
+    delivered if it is little, or if the source fails, as there may be no more of it; but not if
+    somebody stopped the run. Raises KeyServiceError if it is the key.
     """
     held: list[RecordBatch] = []
     refusals = Refusals()
-    for batch in batches:
-        held.append(batch)
-        has_opened = any(_opens(record, opens, refusals) for record in batch.records)
-        if has_opened or not refusals.count or _size(held) >= BYTES_MIN:
-            yield from held
-            held.clear()
-        if has_opened:
-            break
-    if held and not is_stopped():
-        if refusals.count >= RECORDS_MIN:
-            raise _wrong_key(refusals)
+    try:
+        for batch in batches:
+            held.append(batch)
+            has_opened = any(_opens(record, opens, refusals) for record in batch.records)
+            if not has_opened and refusals.are_too_many(is_at_tip=source.is_at_tip):
+                raise _wrong_key(refusals)
+            if has_opened or not refusals.count or _is_full(held):
+                refusals = Refusals()
+                yield from held
+                held.clear()
+    except SourceError:
         yield from held
-    yield from batches
+        raise
+    if is_stopped():
+        return
+    if refusals.count >= RECORDS_MIN:
+        raise _wrong_key(refusals)
+    yield from held
+
+
+def _is_full(held: Iterable[RecordBatch]) -> bool:
+    return sum(memory_bytes(batch.records) for batch in held) >= BYTES_MIN
 
 
 def _opens(record: Record, opens: Opens, refusals: Refusals) -> bool:
     is_open = opens(record)
     if is_open is False:
         refusals.add(record)
-    if refusals.is_the_key:
-        raise _wrong_key(refusals)
     return bool(is_open)
 
 
-def _wrong_key(refusals: Refusals) -> ConfigError:
-    return ConfigError(
-        f"decrypt: none of the first {refusals.count} records opened; they are not delivered",
-        hint="the resource id or the KMS key is not that of this stream",
+def _wrong_key(refusals: Refusals) -> KeyServiceError:
+    return KeyServiceError(
+        f"decrypt: {refusals.count} records in a row did not open; they are not delivered",
+        hint="the resource id or the KMS key is not that of this stream, or its messages are of a "
+        "new kind",
     )
-
-
-def _size(batches: list[RecordBatch]) -> int:
-    return sum(len(record.data) for batch in batches for record in batch.records)

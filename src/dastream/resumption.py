@@ -61,9 +61,9 @@ def _formed_again(batch: RecordBatch, extent: Extent) -> RecordBatch:
 
     Whether it is these, its digest tells.
     """
-    if not (batch.records or batch.gap or extent.is_whole):
+    if not (batch.gap or extent.is_whole) and len(batch.records) < extent.records:
         raise SinkError(
-            "sink: a batch is held in part, and the run begins after it",
-            hint="start at trim_horizon, for the rest of it to be delivered",
+            "sink: a batch is held in part, and the run begins after its first record",
+            hint="remove the state: a run without one begins where its sinks end",
         )
     return batch if batch.gap else batch.last(extent.records)

@@ -41,6 +41,7 @@ class MemorySource:
     ) -> None:
         self.stream = stream
         self.lag_ms: Mapping[str, int] = {}
+        self.is_at_tip = False
         self._batch_records_max = batch_records_max
         self._is_stopped = False
         self._shards: dict[str, list[Record]] = {}

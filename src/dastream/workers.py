@@ -57,9 +57,9 @@ class Worker:
     def __call__(self, batch: RecordBatch, *, whole: bool) -> Iterator[Delivery]:
         """As `Deliverer` does. Raises ServiceError also if worker after worker dies of it."""
         rest: RecordBatch | None = batch
-        for _ in range(DEATHS_MAX):
+        for deaths in range(DEATHS_MAX):
             try:
-                self._give(rest, whole=whole)
+                self._give(rest, whole=whole, is_again=deaths > 0)
                 while rest is not None:
                     delivery = self._answer()
                     yield delivery
@@ -79,9 +79,9 @@ class Worker:
         self._is_closed = True
         self._end()
 
-    def _give(self, batch: RecordBatch | None, *, whole: bool) -> None:
+    def _give(self, batch: RecordBatch | None, *, whole: bool, is_again: bool) -> None:
         try:
-            self._connection.send((batch, whole))
+            self._connection.send((batch, whole, is_again))
         except OSError:
             raise _DiedError from None
 
@@ -130,18 +130,19 @@ def _work(connection: Connection, open_deliverer: OpenDeliverer) -> None:
     try:
         with closing(open_deliverer()) as deliver:
             while (given := _next(connection)) is not None:
-                batch, whole = given
-                for delivery in deliver(batch, whole=whole):
+                batch, whole, is_again = given
+                make = deliver.again if is_again else deliver
+                for delivery in make(batch, whole=whole):
                     connection.send(delivery)
     except Exception as error:  # noqa: BLE001 - a user's sink may raise anything
         with suppress(OSError):  # whoever gave the batch has gone
             connection.send(_ours(error))
 
 
-def _next(connection: Connection) -> tuple[RecordBatch, bool] | None:
+def _next(connection: Connection) -> tuple[RecordBatch, bool, bool] | None:
     """What is given next, None at the end of the pipe."""
     try:
-        given: tuple[RecordBatch, bool] = connection.recv()
+        given: tuple[RecordBatch, bool, bool] = connection.recv()
     except (EOFError, OSError):
         return None
     return given

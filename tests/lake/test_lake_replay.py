@@ -464,6 +464,24 @@ def test_each_record_is_delivered_once_whatever_decodes_and_whenever_it_ends(
     assert shown(storage) == expected(*present)
 
 
+@given(st.sets(st.integers(1, 1000), min_size=1))
+def test_numbers_come_back_from_their_ranges(numbers):
+    assert bundles.numbers(bundles.ranges(sorted(numbers))) == numbers
+
+
+def test_ranges_are_short():
+    assert bundles.ranges([1, 2, 3, 7, 9, 10]) == "1-3,7,9-10"
+    assert len(bundles.ranges(range(1, bundles.LETTERS_MAX + 1, 2))) < 4096
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "1-", "-1", "1,,2", "1 2", "SHARD_END", "49613", "\u0661"]
+)
+def test_what_is_no_ranges_is_refused(text):
+    with pytest.raises(ValueError, match="no ranges"):
+        bundles.numbers(text)
+
+
 def test_bundle_has_at_most_so_many_letters_and_bytes(monkeypatch):
     monkeypatch.setattr(bundles, "LETTERS_MAX", 3)
     monkeypatch.setattr(bundles, "LETTER_BYTES_MAX", 20)

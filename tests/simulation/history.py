@@ -62,7 +62,9 @@ class History:
         self._begun_ms = None
         self._at_once = at_once
         self._make_consumer = make_consumer
-        self._accident = chance.choice([None, None, None, self._recreate, self.checkpoints.lose])
+        self._accident = chance.choice(
+            [None, None, self.kinesis.change_retention, self._recreate, self.checkpoints.lose]
+        )
         self._pauses = chance.choice([QUICK, QUICK, SLOW])
         self._late_seconds = chance.choice([0.0, 0.0, 0.0, chance.uniform(*A_DAY)])
         self._end = 400.0 if self._late_seconds else chance.choice(self._pauses)
@@ -103,19 +105,23 @@ class History:
         self.ledger.excuse_if(place, lambda found: self._is_told(found, place))
 
     def _is_told(self, found, place):
-        """A notice may lack while the record that would follow the gap has not come yet.
+        """Whether a notice tells that a record may be lost, or will when another one has come.
 
-        A shard that went unread is told of by its parents' ends or its children's beginnings.
+        A shard that went unread is told of by its ancestors' ends or its descendants' beginnings.
         """
         shard, sequence = place
-        after = [other for other in self.kinesis.parents if shard in self._ancestors(other)]
-        return (
-            any(found.tells_gap((earlier, sequence)) for earlier in self._ancestors(shard))
-            or any(found.tells_gap_at_start(later) for later in after)
-            or any(
-                later in self.kinesis.shards and not self.ledger.has_passed((later, sequence))
-                for later in after
-            )
+        if any(found.tells_gap((earlier, sequence)) for earlier in self._ancestors(shard)):
+            return True
+        if self.ledger.has_passed(place) and self._begun_ms == self.kinesis.created_ms:
+            return False
+        family = [other for other in self.kinesis.parents if shard in self._ancestors(other)]
+        return any(
+            found.tells_gap_at_start(later, self.kinesis.firsts[later])
+            for later in family
+            if later != shard
+        ) or any(
+            later in self.kinesis.shards and not self.ledger.has_passed((later, sequence))
+            for later in family
         )
 
     def _ancestors(self, shard):

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 HASHES = 2**16
 ITERATOR_SECONDS = 300
 READS_A_SECOND_MAX = 5
-RETENTION_HOURS = 24
+RETENTION_HOURS = (24, 24, 48)
 
 
 @dataclass
@@ -41,16 +41,19 @@ class SimulatedShard:
 class SimulatedKinesis:
     """One stream. `expired` is told of each record that retention takes.
 
-    `parents` has those of every shard that ever was.
+    `parents` has those of every shard that ever was, `firsts` the numbers that it began with:
+    several, if the stream was made again.
     """
 
     def __init__(self, clock, chance, expired):
         self.shards = {}
         self.parents = {}
+        self.firsts = {}
         self._clock = clock
         self._chance = chance
         self._expired = expired
         self._page_sizes = chance.choice([[0, 1, 2, 5, 100], [0, 1, 1, 2]])
+        self._retention_hours = chance.choice(RETENTION_HOURS)
         self._sequence = 90  # soon one digit more: numbers are not ordered as text
         self.create()
 
@@ -93,9 +96,14 @@ class SimulatedKinesis:
             self._close(right)
             self._add(range(left.hashes.start, right.hashes.stop), left.id, right.id)
 
+    def change_retention(self):
+        """What has expired by now has gone for good."""
+        self.expire()
+        self._retention_hours = self._chance.choice(RETENTION_HOURS)
+
     def expire(self):
         """Take away what is older than the retention."""
-        horizon_ms = self._clock.now_ms - RETENTION_HOURS * 3_600_000
+        horizon_ms = self._clock.now_ms - self._retention_hours * 3_600_000
         for shard in list(self.shards.values()):
             while shard.records and shard.records[0].arrival_ms < horizon_ms:
                 self._expired((shard.id, shard.records.pop(0).sequence))
@@ -108,7 +116,7 @@ class SimulatedKinesis:
         assert StreamName
         summary = {
             "StreamCreationTimestamp": _time(self.created_ms),
-            "RetentionPeriodHours": RETENTION_HOURS,
+            "RetentionPeriodHours": self._retention_hours,
         }
         date = format_datetime(_time(self._clock.now_ms), usegmt=True)
         answered = {"HTTPHeaders": {"date": date}}
@@ -149,7 +157,7 @@ class SimulatedKinesis:
         return self._page(shard, int(place))
 
     def _was_open_at_horizon(self, shard):
-        horizon_ms = max(self.created_ms, self._clock.now_ms - RETENTION_HOURS * 3_600_000)
+        horizon_ms = max(self.created_ms, self._clock.now_ms - self._retention_hours * 3_600_000)
         return shard.created_ms <= horizon_ms and (shard.closed_ms or horizon_ms) >= horizon_ms
 
     def _page(self, shard, place):
@@ -204,9 +212,9 @@ class SimulatedKinesis:
     def _add(self, hashes, *parents):
         id = f"shardId-{next(self._numbers):012d}"
         self.parents[id] = parents
-        self.shards[id] = SimulatedShard(
-            id, hashes, self._next_sequence(), self._clock.now_ms, parents
-        )
+        first = self._next_sequence()
+        self.firsts.setdefault(id, set()).add(first)
+        self.shards[id] = SimulatedShard(id, hashes, first, self._clock.now_ms, parents)
 
     def _next_sequence(self):
         self._sequence += self._chance.randint(1, 3)

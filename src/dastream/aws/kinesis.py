@@ -129,7 +129,6 @@ class KinesisDelivery:
             self._transforms,
             [self._sink],
             resource_id=owner_of(stream, self._resource_id),
-            is_stopping=False,
         )
 
     def _tell(self, position: Position, error: ServiceError) -> None:

@@ -12,11 +12,13 @@ class Beginning(NamedTuple):
     """What is settled when a stream is first read, in milliseconds since 1970.
 
     `created_ms` is the stream's creation, which tells it from a later one of the same name;
-    records that arrived from `start_ms` on are wanted.
+    records that arrived from `start_ms` on are wanted. `retention_ms` is the shortest time for
+    which the stream was seen to keep a record since.
     """
 
     created_ms: int
     start_ms: int
+    retention_ms: int
 
 
 class Checkpoints(Protocol):
@@ -27,10 +29,10 @@ class Checkpoints(Protocol):
         ...
 
     def begin(self, stream: str, beginning: Beginning, *, aside: str) -> None:
-        """Store durably, and at once, how a stream is begun that has no progress yet.
+        """Store durably, and at once, how a stream is begun.
 
-        Progress that is under its name is an earlier stream's: it is kept under `aside`, in
-        place of what may be there.
+        Progress that is under its name stays if it is of the stream with this creation. Else it is
+        an earlier stream's, and is kept under `aside`, in place of what may be there.
         """
         ...
 

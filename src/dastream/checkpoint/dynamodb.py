@@ -67,17 +67,18 @@ class DynamodbCheckpoints:
     def begin(self, stream: str, beginning: Beginning, *, aside: str) -> None:
         # In this order it can be done again after a crash in between.
         item = self._item(stream)
-        if item.progress:
+        before = item.beginning
+        is_same = before is not None and before.created_ms == beginning.created_ms
+        if item.progress and not is_same:
             self._item(aside).progress = dict(item.progress)
             self._update(aside, "SET shards = :shards", {":shards": _map(item.progress)})
-        values = {
-            ":created": {"N": str(beginning.created_ms)},
-            ":start": {"N": str(beginning.start_ms)},
-            ":none": _map({}),
-        }
-        expression = "SET created_ms = :created, start_ms = :start, shards = :none"
-        self._update(stream, expression, values)
-        item.beginning, item.progress = beginning, {}
+        progress = item.progress if is_same else {}
+        values = {f":{name}": {"N": str(value)} for name, value in beginning._asdict().items()}
+        expression = ", ".join(f"{name} = :{name}" for name in beginning._fields)
+        self._update(
+            stream, f"SET {expression}, shards = :shards", values | {":shards": _map(progress)}
+        )
+        item.beginning, item.progress = beginning, progress
 
     def progress(self, stream: str) -> Mapping[str, str]:
         return dict(self._item(stream).progress)
@@ -117,8 +118,8 @@ class DynamodbCheckpoints:
             raise _cannot_begin(self._table, error) from None
         found = answer["Attributes"]
         beginning = None
-        if "created_ms" in found:
-            beginning = Beginning(int(found["created_ms"]["N"]), int(found["start_ms"]["N"]))
+        if "retention_ms" in found:
+            beginning = Beginning(*(int(found[name]["N"]) for name in Beginning._fields))
         progress = {shard: through["S"] for shard, through in found["shards"]["M"].items()}
         seen = found.get("seen", _numbers({}))["M"].items()
         seen_ms = {instance: int(arrival_ms["N"]) for instance, arrival_ms in seen}

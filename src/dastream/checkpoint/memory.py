@@ -21,8 +21,10 @@ class MemoryCheckpoints:
         return self._beginnings.get(stream)
 
     def begin(self, stream: str, beginning: Beginning, *, aside: str) -> None:
+        before = self._beginnings.get(stream)
         self._beginnings[stream] = beginning
-        if earlier := self._progress.pop(stream, None):
+        is_same = before is not None and before.created_ms == beginning.created_ms
+        if not is_same and (earlier := self._progress.pop(stream, None)):
             self._progress[aside] = earlier
 
     def progress(self, stream: str) -> Mapping[str, str]:

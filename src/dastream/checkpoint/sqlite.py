@@ -47,10 +47,17 @@ class SqliteCheckpoints:
             raise unusable(error) from error
 
     def beginning(self, stream: str) -> Beginning | None:
-        rows = self._read("SELECT created_ms, start_ms FROM stream WHERE name = ?", stream)
+        rows = self._read(
+            "SELECT created_ms, start_ms, retention_ms FROM begun WHERE stream = ?", stream
+        )
         return Beginning(*rows[0]) if rows else None
 
     def begin(self, stream: str, beginning: Beginning, *, aside: str) -> None:
+        store = ("INSERT OR REPLACE INTO begun VALUES (?, ?, ?, ?)", (stream, *beginning))
+        before = self.beginning(stream)
+        if before is not None and before.created_ms == beginning.created_ms:
+            self._write(store)
+            return
         # What lies aside goes only if there is something to take its place.
         make_room = (
             "DELETE FROM checkpoint WHERE stream = ?"
@@ -59,7 +66,7 @@ class SqliteCheckpoints:
         self._write(
             (make_room, (aside, stream)),
             ("UPDATE checkpoint SET stream = ? WHERE stream = ?", (aside, stream)),
-            ("INSERT OR REPLACE INTO stream VALUES (?, ?, ?)", (stream, *beginning)),
+            store,
         )
 
     def progress(self, stream: str) -> Mapping[str, str]:
@@ -109,8 +116,9 @@ def _open_database(path: Path) -> sqlite3.Connection:
             " through TEXT NOT NULL, PRIMARY KEY (stream, shard))"
         )
         database.execute(
-            "CREATE TABLE IF NOT EXISTS stream (name TEXT PRIMARY KEY,"
-            " created_ms INTEGER NOT NULL, start_ms INTEGER NOT NULL)"
+            "CREATE TABLE IF NOT EXISTS begun (stream TEXT PRIMARY KEY,"
+            " created_ms INTEGER NOT NULL, start_ms INTEGER NOT NULL,"
+            " retention_ms INTEGER NOT NULL)"
         )
         database.execute(
             "CREATE TABLE IF NOT EXISTS seen (stream TEXT, instance TEXT,"

@@ -97,7 +97,7 @@ Examples:
     metavar="BYTES",
     default=_LIMITS.read_bytes_max,
     show_default=True,
-    help="Deliver the largest batch when the records of all shards that wait have this many bytes.",
+    help="Deliver the largest batch when the waiting records of all shards take this much memory.",
 )
 @click.option(
     "--silence-seconds-max",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
 from dastream.record import BatchName, Record, digest, utc_day
 
-__all__ = ["LETTERS_MAX", "Bundle", "Letter", "bundles"]
+__all__ = ["Bundle", "Letter", "bundles", "numbers", "ranges"]
 
 LETTERS_MAX = 1000
 LETTER_BYTES_MAX = 16 * 1024 * 1024
 """Where bundles are cut tells their names, so with other bounds old deliveries are not found."""
+
+_RANGES = re.compile(r"\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*", re.ASCII)
 
 
 class Letter(NamedTuple):
@@ -56,3 +59,25 @@ def _owner_and_day(letter: Letter) -> tuple[str, str]:
     arrival_ms = letter.record.arrival_ms
     assert arrival_ms is not None, "a letter has an arrival time"
     return letter.owner, utc_day(arrival_ms)
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Rising numbers in a short form: `1-3,7`."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][-1] + 1:
+            spans[-1][1:] = [number]
+        else:
+            spans.append([number])
+    return ",".join("-".join(map(str, span)) for span in spans)
+
+
+def numbers(ranges: str) -> set[int]:
+    """The numbers that `ranges` stand for. Raises ValueError if they are none."""
+    if not _RANGES.fullmatch(ranges):
+        raise ValueError("no ranges of numbers")
+    found: set[int] = set()
+    for span in ranges.split(","):
+        first, _, last = span.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return found

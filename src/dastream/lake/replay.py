@@ -18,11 +18,10 @@ from dastream.delivery import EVENT_BYTES_MAX, memory_bytes
 from dastream.errors import ConfigError, DecryptError, KeyServiceError, RecordError, SinkError
 from dastream.event import Event
 from dastream.keys import resource_id
-from dastream.lake.bundles import LETTERS_MAX, Bundle, Letter, bundles
+from dastream.lake.bundles import Bundle, Letter, bundles, numbers, ranges
 from dastream.lake.letters import LetterObject, find_letters, parse_letters
 from dastream.lake.reader import DamageError, read_lines
 from dastream.lake.recent_ids import RecentIds
-from dastream.ranges import numbers, ranges
 from dastream.record import EventBatch, Record, digest
 from dastream.sinks import Sink
 from dastream.transforms import NamedTransform, apply
@@ -248,7 +247,7 @@ class Replay:
 def _listed(through: str, left: AbstractSet[int]) -> Sequence[int]:
     """The letters of a pass, of those that were left. Raises SinkError if it is no such pass."""
     try:
-        listed = numbers(through, LETTERS_MAX)
+        listed = numbers(through)
     except ValueError:
         listed = set()
     if not listed or listed - left:

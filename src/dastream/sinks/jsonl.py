@@ -11,6 +11,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from dastream.record import DeadSpan
+
 try:
     from zlib_ng import zlib_ng as zlib  # an extra
 except ModuleNotFoundError:
@@ -35,7 +37,7 @@ _SUBFIELD = b"da"
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """What an object holds: the range it covers, counts, and which records it was made from.
 
-    `dead_records` has the numbers of those that became dead letters, as `1-3,7`.
+    `dead_spans` tells which of those became dead letters.
     """
 
     start: str
@@ -45,7 +47,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     events: int
     dropped: dict[str, int]
     dead_letters: int
-    dead_records: str = ""
+    dead_spans: tuple[DeadSpan, ...] = ()
 
 
 def pack(texts: Iterable[bytes], receipt: Receipt) -> bytes:

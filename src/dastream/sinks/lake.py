@@ -17,7 +17,6 @@ from urllib.parse import parse_qs
 from dastream import dead_letter
 from dastream.errors import ServiceError, SinkError
 from dastream.notice import Notice, write
-from dastream.ranges import numbers, ranges
 from dastream.record import BatchName, EventBatch, Extent
 from dastream.settings import split_url
 from dastream.sinks import jsonl
@@ -113,7 +112,11 @@ class LakeSink:
         """A batch as its events are there, in whatever format, if they are."""
         for format, receipt in self._receipts(batch.name):
             if receipt is not None:
-                return _settled(batch, _key(_EVENTS, batch.name, format), receipt)
+                key = _key(_EVENTS, batch.name, format)
+                settled = _settled(batch, key, receipt)
+                if format is not self._format:
+                    _check_complete(batch, settled, key)
+                return settled
         return batch
 
     def _receipts(self, name: BatchName) -> Iterator[tuple[Format, jsonl.Receipt | None]]:
@@ -155,7 +158,7 @@ def _receipt_of(batch: EventBatch) -> jsonl.Receipt:
         events=len(batch.events),
         dropped=dict(batch.dropped),
         dead_letters=len(batch.dead_letters),
-        dead_records=ranges(batch.dead_records),
+        dead_spans=tuple(batch.dead_spans),
     )
 
 
@@ -165,11 +168,26 @@ def _settled(batch: EventBatch, key: str, held: jsonl.Receipt | None) -> EventBa
     Raises SinkError if the events of another batch are held under its name.
     """
     held = _check(batch, key, held)
+    if held.dead_letters and not held.dead_spans:
+        return batch  # by a version that did not tell which: as good as what is dead now
     try:
-        dead = numbers(held.dead_records, held.records) if held.dead_records else ()
+        return batch.settled(held.dead_spans)
     except ValueError:
         raise SinkError(f"sink: the receipt of {key} is not as dastream writes it") from None
-    return batch.settled(dead, held.records)
+
+
+def _check_complete(batch: EventBatch, settled: EventBatch, key: str) -> None:
+    """Raise SinkError if a record whose events are there in another format gives none now.
+
+    Readers take one format of a batch, so its events would be gone for them.
+    """
+    if len(batch.dead_letters) > len(settled.dead_letters) or any(
+        letter not in settled.dead_letters for letter in batch.dead_letters
+    ):
+        raise SinkError(
+            f"sink: {key} has events of a record that does not decode now",
+            hint="deliver in its format, or mend what keeps the record from decoding",
+        )
 
 
 def _check(batch: EventBatch, key: str, held: jsonl.Receipt | None) -> jsonl.Receipt:

@@ -63,6 +63,11 @@ class Source(Protocol):
         """How far behind the tip of its shard the last read of each shard was."""
         ...
 
+    @property
+    def is_at_tip(self) -> bool:
+        """Whether every shard that is being read has been read to its tip at least once."""
+        ...
+
     def describe(self) -> StreamDescription:
         """Ask for the stream. Raises SourceError."""
         ...

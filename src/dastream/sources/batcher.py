@@ -6,7 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from dastream.record import DAY_MS, SHARD_END, Gap, Record, RecordBatch
+from dastream.record import (
+    DAY_MS,
+    RECORD_OVERHEAD_BYTES,
+    SHARD_END,
+    Gap,
+    Record,
+    RecordBatch,
+)
 
 __all__ = ["BatchLimits", "Batcher"]
 
@@ -15,8 +22,8 @@ __all__ = ["BatchLimits", "Batcher"]
 class BatchLimits:
     """When a batch is due: bytes of its records, or seconds since its first was read.
 
-    `read_bytes_max` is how many bytes of records may wait in all shards together: from then on
-    the largest batch is due.
+    `read_bytes_max` is how much memory the records that wait in all shards together may take:
+    from then on the largest batch is due.
     """
 
     flush_bytes_max: int = 16 * 1024 * 1024
@@ -48,8 +55,8 @@ class Batcher:
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes of the records that are not due yet."""
-        return self._bytes
+        """What the records that are not due yet take in memory, about."""
+        return self._bytes + RECORD_OVERHEAD_BYTES * len(self._records)
 
     def add(self, record: Record, gap: Gap | None = None) -> None:
         """Take the shard's next record, and what may be missing before it."""

@@ -115,6 +115,10 @@ class KinesisSource:
         now = self._clock()
         return {shard: reader.lag_at(now) for shard, reader in self._readers.copy().items()}
 
+    @property
+    def is_at_tip(self) -> bool:
+        return all(reader.has_reached_tip for reader in self._readers.copy().values())
+
     def describe(self) -> StreamDescription:
         """Raises SourceError."""
         created_ms, retention_ms, now_ms = self._standing.describe()
@@ -171,7 +175,7 @@ class KinesisSource:
                 finished.update(ended)
                 shards = list_shards(self._client, self.stream)
                 self._open_readers(shards, progress, finished, start_ms)
-            elif self._once and all(r.has_reached_tip for r in self._readers.values()):
+            elif self._once and self.is_at_tip:
                 return
 
     def stop(self) -> None:
@@ -225,10 +229,10 @@ class KinesisSource:
             shard,
             Batcher(self.stream, shard.id, after or shard.first, self._limits, self._clock),
             after=after,
+            start_ms=start_ms,
             start=self._start_at(start_ms),
             poll_seconds=self._poll_seconds,
-            confirm=self._standing.confirm,
-            may_lack=lambda: self._standing.may_lack(shard.id, start_ms),
+            standing=self._standing,
             clock=self._clock,
         )
 

@@ -12,6 +12,7 @@ from dastream.errors import SourceError
 from dastream.record import SHARD_END, Gap, Position, Record, is_reached
 from dastream.sources.batcher import Batcher
 from dastream.sources.shard_list import ListedShard, list_shards, source_error
+from dastream.sources.standing import Standing
 
 __all__ = ["TRIM_HORIZON", "ShardReader", "StartAt"]
 
@@ -22,9 +23,6 @@ TRIM_HORIZON: StartAt = {"ShardIteratorType": "TRIM_HORIZON"}
 
 _AT = "AT_SEQUENCE_NUMBER"
 
-ITERATOR_AGE_MS_MAX = 300_000
-"""An iterator that is older has expired (Kinesis API reference, GetShardIterator)."""
-
 THROTTLES_MAX = 10
 """Reads of a shard that are throttled, one after another, before a run stops."""
 
@@ -33,10 +31,6 @@ THROTTLE_WAIT_SECONDS_MAX = 5
 
 HELD_UP_SECONDS = 5
 """A page that comes so long after the one before it may be of another stream of the name."""
-
-SAFE_LAG_MS_MAX = 86_400_000 - 2 * ITERATOR_AGE_MS_MAX
-"""No stream keeps its records for less than a day, whatever its retention is changed to. Up to
-here an iterator expires before its place does."""
 
 _PASSING = frozenset(
     {
@@ -72,10 +66,9 @@ class ShardReader:
     `has_reached_tip` is whether a page ever was at the tip, `is_ended` whether the shard is closed
     and read to its end; `gap_at_end` is what may be missing before that. `due` is the time on
     `clock`, in seconds, before which it is not to be read again: `poll_seconds` after the last
-    read, and longer each time that the service asks for patience. `confirm` raises SourceError if
-    the stream is not the one that it was; it is called where that could have come unseen.
-    `may_lack` tells whether the first records of the shard may have expired by now, of those that
-    are wanted; it is asked when the first one has come.
+    read, and longer each time that the service asks for patience. `standing` is asked where the
+    stream may have changed unseen. Records are wanted from `start_ms` on, and asked for as `start`
+    says.
     """
 
     def __init__(
@@ -87,10 +80,10 @@ class ShardReader:
         batcher: Batcher,
         *,
         after: str | None,
+        start_ms: int,
         start: StartAt,
         poll_seconds: float,
-        confirm: Callable[[], None],
-        may_lack: Callable[[], bool],
+        standing: Standing,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.batcher = batcher
@@ -104,15 +97,16 @@ class ShardReader:
         self._shard = shard
         self._after = after
         self._after_arrival_ms: int | None = None
+        self._start_ms = start_ms
         self._start = start
         self._poll_seconds = poll_seconds
-        self._confirm = confirm
-        self._may_lack = may_lack
+        self._standing = standing
         self._clock = clock
         self._page_at = self.due
         self._throttles = 0
         self._lag_ms = 0
         self._is_joined = False
+        self._is_fresh = True  # the iterator is: no page came by it
         self._iterator = self._new_iterator()
 
     def lag_at(self, now: float) -> int:
@@ -125,25 +119,30 @@ class ShardReader:
         page = self._page()
         if page is None:
             return
-        self._confirm_late(self._clock())
+        self._check_late(self._clock())
         self._throttles = 0
+        last = self._after
         for item in page["Records"]:
             self._add(self._record(item))
-        self._lag_ms = page.get("MillisBehindLatest") or 0
+        lag_ms = page.get("MillisBehindLatest") or 0
+        is_stuck = not (page["Records"] or self._is_fresh) and lag_ms >= self._lag_ms
+        self._lag_ms, self._is_fresh = lag_ms, False
         # A closed shard may say that it is at its tip before it says that it has ended. Its
         # children wait for the end, so for a closed shard only that counts.
         self.has_reached_tip |= self._lag_ms == 0 and not self._shard.is_closed
         self._iterator = page.get("NextShardIterator")
         if self._iterator is None:
             self._end()
-        elif self._after and self._lag_ms > SAFE_LAG_MS_MAX:
-            self._hold_on(is_empty=not page["Records"])
+        elif not self._standing.keeps(self._lag_ms):
+            self._hold_on(is_new=self._after != last, is_stuck=is_stuck)
 
-    def _confirm_late(self, now: float) -> None:
-        """Confirm the stream if this page comes long after the last one; until that succeeds."""
+    def _check_late(self, now: float) -> None:
+        """Look what may have happened between the page before and this one."""
         if now - self._page_at > HELD_UP_SECONDS:
-            self._confirm()
-        self._page_at = now
+            self._standing.confirm()
+        self._page_at = now  # only now: if that failed, the next page is as late
+        if not self._standing.keeps(self._lag_ms):
+            self._is_joined = False
 
     def _page(self) -> Mapping[str, Any] | None:
         """The next page, None where the service asks for patience or for a new iterator."""
@@ -154,7 +153,7 @@ class ShardReader:
         except CallError as error:
             if error.code == "ExpiredIteratorException":
                 self._iterator = self._new_iterator()
-                self._confirm()
+                self._standing.confirm(anew=True)
             elif error.code in _PASSING:
                 self._back_off(error)
             elif self._has_gone(error):
@@ -204,7 +203,7 @@ class ShardReader:
         if error.code != "ResourceNotFoundException":
             return False
         shards = list_shards(self._client, self._stream)
-        self._confirm()
+        self._standing.confirm(anew=True)
         return self._shard.id not in shards
 
     def _end_unread(self) -> None:
@@ -214,20 +213,30 @@ class ShardReader:
 
     def _gap(self, until: str, arrival_ms: int | None) -> Gap | None:
         """What may be missing before `until`, if anything may."""
-        if self._is_joined or (self._after is None and not self._may_lack()):
+        if self._is_joined and self._after is not None:
+            return None
+        if self._after is None and not self._standing.may_lack(self._shard.id, self._start_ms):
             return None
         after = self._after or self._shard.first
         return Gap(self._shard.id, after, until, self._after_arrival_ms, arrival_ms)
 
-    def _hold_on(self, *, is_empty: bool) -> None:
-        """Read on from the last record, which tells if what follows expires before it is read.
+    def _hold_on(self, *, is_new: bool, is_stuck: bool) -> None:
+        """Near the horizon, read on from the last record, which tells if what follows expires.
 
-        An iterator whose place has expired was seen to give empty pages for good. Further from
-        the horizon neither can happen: an iterator expires before its place does.
+        Further from it that cannot happen: an iterator expires before its place does. Where a page
+        brought nothing, the next one may, and to ask for the same again would bring the same. But
+        an iterator whose place has expired was seen to give empty pages for good: it comes no
+        nearer to the tip.
         """
-        self._is_joined = False
-        self._iterator = self._opened(TRIM_HORIZON) if is_empty else self._new_iterator()
-        self._confirm()
+        if is_new:
+            self._iterator = self._new_iterator()
+        elif is_stuck:
+            self._is_joined = False
+            self._iterator = self._opened(TRIM_HORIZON)
+            self.due = self._clock()  # at once, as the horizon moves on
+        else:
+            return
+        self._standing.confirm()
 
     def _new_iterator(self) -> str | None:
         """An iterator at the last record, or where the shard is to begin."""
@@ -254,5 +263,6 @@ class ShardReader:
                 self._end_unread()
                 return None
             raise source_error(self._stream, error) from None
+        self._is_fresh = True
         iterator: str = answer["ShardIterator"]
         return iterator

@@ -13,6 +13,7 @@ from dastream.errors import SourceError
 __all__ = [
     "ListedShard",
     "StreamSummary",
+    "ancestors",
     "list_shards",
     "open_at_horizon",
     "source_error",
@@ -89,6 +90,17 @@ def open_at_horizon(client: Any, stream: str) -> set[str]:
     shards = list_shards(client, stream, ShardFilter={"Type": "AT_TRIM_HORIZON"})
     # A shard and its parent are never open at once: then the filter was not heeded.
     return {shard.id for shard in shards.values() if not shard.parents & shards.keys()}
+
+
+def ancestors(shards: Mapping[str, ListedShard], shard: str) -> set[str]:
+    """Those of the shards whose records came before a shard's own."""
+    found: set[str] = set()
+    left = [shard]
+    while left:
+        parents = shards[left[-1]].parents & shards.keys() if left[-1] in shards else set()
+        left[-1:] = parents - found
+        found |= parents
+    return found
 
 
 def _listed(item: Mapping[str, Any]) -> ListedShard:

@@ -7,13 +7,26 @@ from collections.abc import Callable
 from typing import Any
 
 from dastream.errors import SourceError
-from dastream.sources.shard_list import StreamSummary, open_at_horizon, summarize
+from dastream.sources.shard_list import (
+    StreamSummary,
+    ancestors,
+    list_shards,
+    open_at_horizon,
+    summarize,
+)
 
 __all__ = ["Standing"]
 
 SECONDS = 1.0
 """For how long an answer holds: Kinesis takes longer to delete a stream and make it again, and
 allows twenty DescribeStreamSummary a second for a whole account (Kinesis API reference)."""
+
+RETENTION_MS_MIN = 86_400_000
+"""No stream keeps its records for less (Kinesis API reference, DecreaseStreamRetentionPeriod)."""
+
+KEPT_MS_MIN = 600_000
+"""Twice the age at which an iterator expires: whatever an iterator is used for is kept until it
+is used."""
 
 HORIZON_MARGIN_MS = 2000
 """An answer may be a second old, and its time of day is cut to the second."""
@@ -37,24 +50,37 @@ class Standing:
         self._summary = None
         return self._now()
 
-    def confirm(self) -> None:
+    def confirm(self, *, anew: bool = False) -> None:
         """Raise SourceError if this is not the stream that was described, but one made since.
 
         Names of shards begin anew in it, so its records would be taken for those of the old one.
-        What was asked of the stream before this, such as an iterator, is of the same one.
+        What was asked of the stream before this, such as an iterator, is of the same one. It is
+        asked `anew` where Kinesis tells that more time has passed than the clock knows of.
         """
+        if anew:
+            self._asked = -math.inf
         self._now()
+
+    def keeps(self, lag_ms: int) -> bool:
+        """Whether what is so far behind the tip is kept for some minutes yet. Raises SourceError.
+
+        A stream's retention may be changed at any time, but to no less than a day.
+        """
+        kept_ms = lag_ms + KEPT_MS_MIN
+        return kept_ms <= RETENTION_MS_MIN or kept_ms <= self._now().retention_ms
 
     def may_lack(self, shard: str, start_ms: int) -> bool:
         """Whether records of a shard that arrived from a time on may have expired by now.
 
-        Raises SourceError.
+        Not if it began since the horizon: then a shard that it came from was open there. Raises
+        SourceError.
         """
         now = self._now()
         horizon_ms = now.now_ms - now.retention_ms + HORIZON_MARGIN_MS
-        return horizon_ms > max(start_ms, now.created_ms) and shard in open_at_horizon(
-            self._client, self._stream
-        )
+        if horizon_ms <= max(start_ms, now.created_ms):
+            return False
+        shards = list_shards(self._client, self._stream)
+        return not ancestors(shards, shard) & open_at_horizon(self._client, self._stream)
 
     def _now(self) -> StreamSummary:
         asked = self._clock()
