@@ -60,12 +60,12 @@ def test_progress_that_was_read_does_not_change(checkpoints):
 
 def test_last_arrivals_of_instances_go_with_a_commit(checkpoints):
     assert checkpoints.seen_ms("stream") == {}
-    checkpoints.commit("stream", "shard-0", "1", {"writer": 1_795_332_485_123, "reader": 2})
-    checkpoints.commit("stream", "shard-1", "1", {"writer": 1_795_332_485_124})
+    checkpoints.commit("stream", "shard-0", "1", {"writer": 1_795_332_485_123, "gone": 2})
+    checkpoints.commit("stream", "shard-1", "1", {"writer": 1_795_332_485_124, "reader": 3})
     checkpoints.commit("stream", "shard-1", "2")
     checkpoints.commit("other", "shard-1", "2", {"db.x": 9})
 
-    assert checkpoints.seen_ms("stream") == {"writer": 1_795_332_485_124, "reader": 2}
+    assert checkpoints.seen_ms("stream") == {"writer": 1_795_332_485_124, "reader": 3}
     assert checkpoints.seen_ms("other") == {"db.x": 9}
 
 

@@ -159,8 +159,7 @@ class Pipeline:
     def _move(self, deliver: Deliver, batch: RecordBatch, is_held: bool) -> None:
         for delivery in deliver(batch, whole=is_held):
             with self._committing:
-                latest = _latest(self.counters.seen_ms, delivery.seen_ms)
-                seen_ms = {name: latest[name] for name in delivery.seen_ms if name in latest}
+                seen_ms = _latest(self.counters.seen_ms, delivery.seen_ms)
                 self._checkpoints.commit(batch.stream, batch.shard, delivery.through, seen_ms)
                 self.counters.add(delivery)
 

@@ -18,8 +18,8 @@ __all__ = ["Opens", "Refusals", "opened"]
 RECORDS_MIN = 100
 MS_MIN = 300_000
 BYTES_MIN = 64 * 1024 * 1024
-"""It may be the key if so many records in a row are refused, and they arrived over so long a time,
-or have so many bytes."""
+"""It is the key if so many records in a row are refused that arrived over so long a time, with
+nothing behind them; or so many bytes, which is as much as is held back."""
 
 Opens = Callable[[Record], bool | None]
 """Whether a record decrypts, None where there is nothing to decrypt."""
@@ -36,16 +36,16 @@ class Refusals:
     def add(self, record: Record) -> None:
         """Count another one."""
         self.count += 1
-        self._bytes += len(record.data)
+        self._bytes += memory_bytes([record])
         arrival_ms = record.arrival_ms or 0
         first, last = self._arrivals_ms or (arrival_ms, arrival_ms)
         self._arrivals_ms = min(first, arrival_ms), max(last, arrival_ms)
 
     def are_too_many(self, *, is_at_tip: bool) -> bool:
-        """Whether it is the key: over a long time with nothing behind them, or in many bytes."""
+        """Whether it is the key: many over a long time with nothing behind them, or large ones."""
         first, last = self._arrivals_ms or (0, 0)
-        is_long = is_at_tip and last - first >= MS_MIN
-        return self.count >= RECORDS_MIN and (is_long or self._bytes >= BYTES_MIN)
+        is_long = last - first >= MS_MIN and self.count >= RECORDS_MIN
+        return (is_at_tip and is_long) or self._bytes >= BYTES_MIN
 
 
 def opened(

@@ -45,7 +45,8 @@ class Checkpoints(Protocol):
     ) -> None:
         """Store, durably when it returns, that a shard is delivered through a position.
 
-        With it goes when records of some instances arrived last, in milliseconds since 1970.
+        With it goes when records of each instance that is known arrived last, in milliseconds
+        since 1970, in place of what was known before.
         """
         ...
 

@@ -87,7 +87,7 @@ class DynamodbCheckpoints:
         self, stream: str, shard: str, through: str, seen_ms: Mapping[str, int] | None = None
     ) -> None:
         item = self._item(stream)
-        seen = item.seen_ms | dict(seen_ms or {})
+        seen = item.seen_ms if seen_ms is None else dict(seen_ms)
         values = {":through": {"S": through}, ":seen": _numbers(seen)}
         expression = "SET shards.#shard = :through, seen = :seen"
         self._update(stream, expression, values, {"#shard": shard})

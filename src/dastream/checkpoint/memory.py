@@ -34,7 +34,8 @@ class MemoryCheckpoints:
         self, stream: str, shard: str, through: str, seen_ms: Mapping[str, int] | None = None
     ) -> None:
         self._progress.setdefault(stream, {})[shard] = through
-        self._seen_ms.setdefault(stream, {}).update(seen_ms or {})
+        if seen_ms is not None:
+            self._seen_ms[stream] = dict(seen_ms)
 
     def seen_ms(self, stream: str) -> Mapping[str, int]:
         return dict(self._seen_ms.get(stream, {}))

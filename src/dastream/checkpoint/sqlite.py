@@ -75,11 +75,12 @@ class SqliteCheckpoints:
     def commit(
         self, stream: str, shard: str, through: str, seen_ms: Mapping[str, int] | None = None
     ) -> None:
-        see = "INSERT OR REPLACE INTO seen VALUES (?, ?, ?)"
-        self._write(
-            ("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?)", (stream, shard, through)),
-            *((see, (stream, *last)) for last in (seen_ms or {}).items()),
-        )
+        commit = ("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?)", (stream, shard, through))
+        if seen_ms is None:
+            self._write(commit)
+            return
+        seen = [("INSERT INTO seen VALUES (?, ?, ?)", (stream, *last)) for last in seen_ms.items()]
+        self._write(commit, ("DELETE FROM seen WHERE stream = ?", (stream,)), *seen)
 
     def seen_ms(self, stream: str) -> Mapping[str, int]:
         return dict(self._read("SELECT instance, arrival_ms FROM seen WHERE stream = ?", stream))
