@@ -1,11 +1,14 @@
 import base64
+import gc
 import threading
 import time
+import types
 
 import boto3
 import pytest
 from botocore.stub import Stubber
 
+from dastream.decode import Decoder
 from dastream.errors import ConfigError, DecryptError, KeyServiceError
 from dastream.format.message import DataKey
 from dastream.keys import (
@@ -17,8 +20,9 @@ from dastream.keys import (
     owner_of,
     resource_id,
 )
+from dastream.record import Record
 from dastream.settings import Settings
-from support import CLUSTER, CONTEXT, DATA_KEY, INSTANCE
+from support import CLUSTER, CONTEXT, DATA_KEY, INSTANCE, WRAPPED_KEY, envelope
 
 OTHER = {"aws:rds:dbc-id": "cluster-OTHER"}
 
@@ -391,3 +395,39 @@ def test_settings_bound_the_cache_and_pin_the_kms_key(wrapped):
     assert [unwrap(key, CONTEXT), unwrap(key, CONTEXT)] == [data_key, data_key]
 
     assert (unwrap.hits, unwrap.misses, unwrap._keys_max) == (1, 1, 1)
+
+
+def reachable(root):
+    """All that an object holds, and what that holds; types and modules aside."""
+    found, rest = {}, [root]
+    while rest:
+        one = rest.pop()
+        if id(one) not in found and not isinstance(one, type | types.ModuleType):
+            found[id(one)] = one
+            rest += gc.get_referents(one)
+    return list(found.values())
+
+
+def test_refused_key_keeps_neither_the_record_nor_what_its_callers_hold():
+    gone = []
+
+    class Noted(bytes):
+        def __del__(self):
+            gone.append(bytes(self))
+
+    def refuse(key, context):
+        raise DecryptError("data key: kms refused it", hint="check")
+
+    def caller():
+        decrypted_before, data = Noted(b"SELECT secret"), Noted(envelope(b"message"))
+        with pytest.raises(DecryptError):
+            Decoder(cache)(Record(data))
+        assert (decrypted_before, gone) == (b"SELECT secret", [])
+
+    cache = CachingUnwrap(refuse)
+    caller()
+
+    assert sorted(gone) == [b"SELECT secret", envelope(b"message")]
+    held = reachable(cache._slots)
+    assert [one for one in held if isinstance(one, bytes)] == [WRAPPED_KEY]
+    assert not [one for one in held if isinstance(one, BaseException | types.FrameType)]

@@ -14,7 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from dastream.clients import CallError, call
 from dastream.errors import ConfigError, DastreamError, DecryptError, KeyServiceError
@@ -153,14 +153,31 @@ def open_unwrap(settings: Settings, client: Any) -> CachingUnwrap:
     )
 
 
+class _Failure(NamedTuple):
+    """What a new error is made from.
+
+    The old one is not kept: its frames hold the record, and what its callers have decrypted.
+    """
+
+    kind: type[DastreamError]
+    message: str
+    hint: str | None = None
+
+    def error(self) -> DastreamError:
+        return self.kind(self.message, hint=self.hint)
+
+
+_BROKEN_OFF = _Failure(KeyServiceError, "data key: the call that was waited for failed")
+
+
 @dataclass(slots=True)
 class _Slot:
-    """One key's outcome, good `until` then. `done` is set when `data_key` or `error` is there."""
+    """One key's outcome, good `until` then. `done` is set when `data_key` or `failure` is so."""
 
     until: float
     done: threading.Event = field(default_factory=threading.Event)
     data_key: DataKey | None = None
-    error: DastreamError | None = None
+    failure: _Failure = _BROKEN_OFF
 
 
 class CachingUnwrap:
@@ -206,7 +223,7 @@ class CachingUnwrap:
         if slot.data_key is None:
             slot.done.wait()
         if slot.data_key is None:
-            raise _again(slot.error)
+            raise slot.failure.error() from None
         return slot.data_key
 
     def _add(self, name: tuple[object, ...]) -> _Slot:
@@ -223,10 +240,11 @@ class CachingUnwrap:
         try:
             slot.data_key = DataKey.of(self._unwrap(key, context))
         except DecryptError as error:
-            slot.error = error
+            slot.failure = _Failure(type(error), str(error), error.hint)
             slot.until = self._clock() + self._refusal_age_seconds_max
         except BaseException as error:
-            slot.error = error if isinstance(error, DastreamError) else None
+            if isinstance(error, DastreamError):
+                slot.failure = _Failure(type(error), str(error), error.hint)
             with self._lock:
                 if self._slots.get(name) is slot:
                     del self._slots[name]
@@ -239,10 +257,3 @@ class CachingUnwrap:
         now = self._clock()
         for name in [name for name, slot in self._slots.items() if now >= slot.until]:
             del self._slots[name]
-
-
-def _again(error: DastreamError | None) -> DastreamError:
-    """A fresh copy: an exception raised twice would gather the frames of every caller."""
-    if error is None:
-        return KeyServiceError("data key: the call that was waited for failed")
-    return type(error)(str(error), hint=error.hint)
