@@ -72,6 +72,10 @@ def in_threads(count, target):
     return outcomes
 
 
+def kept_keys(cache):
+    return {name[0] for name in cache._slots}
+
+
 @pytest.mark.parametrize(
     ("stream", "expected"),
     [
@@ -190,7 +194,28 @@ def test_no_data_key_outlives_its_age_although_it_was_used_last():
     clock.now += 150
     unwrap(b"new", CONTEXT)
 
-    assert {name[0] for name in unwrap._slots} == {b"young", b"new"}
+    assert kept_keys(unwrap) == {b"young", b"new"}
+
+
+def test_data_key_goes_when_it_is_too_old_although_only_others_are_used():
+    refused = DecryptError("data key: kms refused it")
+    unwrap = CachingUnwrap(Counted(bad=refused), age_seconds_max=300, clock=(clock := Clock()))
+    unwrap(b"old", CONTEXT)
+    clock.now += 200
+    unwrap(b"young", CONTEXT)
+    with pytest.raises(DecryptError):
+        unwrap(b"bad", CONTEXT)
+
+    for seconds, expected in [
+        (59, {b"old", b"young", b"bad"}),
+        (1, {b"old", b"young"}),
+        (39, {b"old", b"young"}),
+        (1, {b"young"}),
+    ]:
+        clock.now += seconds
+        unwrap(b"young", CONTEXT)
+        assert kept_keys(unwrap) == expected
+    assert unwrap.misses == 3
 
 
 def test_nothing_holds_a_data_key_that_the_cache_has_dropped():
@@ -244,6 +269,25 @@ def test_key_service_error_is_not_remembered():
 
     assert unwrap(b"k", CONTEXT) == DATA_KEY
     assert unwrap.misses == 2
+
+
+def test_call_that_fails_late_takes_no_newer_key_with_it():
+    clock, calls = Clock(), []
+
+    def asked(key, context):
+        calls.append(key)
+        if len(calls) > 1:
+            return DATA_KEY
+        clock.now += 300
+        assert cache(b"k", CONTEXT) == DATA_KEY
+        raise KeyServiceError("kms decrypt: ReadTimeoutError")
+
+    cache = CachingUnwrap(asked, age_seconds_max=300, clock=clock)
+    with pytest.raises(KeyServiceError):
+        cache(b"k", CONTEXT)
+
+    assert cache(b"k", CONTEXT) == DATA_KEY
+    assert len(calls) == 2
 
 
 def test_any_other_exception_is_not_remembered_either():

@@ -8,6 +8,7 @@ the record's fault, and KeyServiceError when KMS does not tell.
 from __future__ import annotations
 
 import binascii
+import math
 import re
 import threading
 import time
@@ -185,8 +186,9 @@ class CachingUnwrap:
 
     At most `keys_max` outcomes are kept, the least recently used go first. A data key is kept
     for `age_seconds_max`; a refused one (DecryptError) for `refusal_age_seconds_max`, so that a
-    poison key costs one call. A KeyServiceError is not kept. `hits` and `misses` count calls.
-    What it gives is a `DataKey`, whose cipher goes with it.
+    poison key costs one call. A KeyServiceError is not kept. What is too old goes at the next
+    call, whatever that asks for. `hits` and `misses` count calls. What it gives is a `DataKey`,
+    whose cipher goes with it.
     """
 
     def __init__(
@@ -207,13 +209,15 @@ class CachingUnwrap:
         self._clock = clock
         self._lock = threading.Lock()
         self._slots: OrderedDict[tuple[object, ...], _Slot] = OrderedDict()
+        self._next_expiry = math.inf  # not after any slot's `until`
 
     def __call__(self, key: bytes, context: Mapping[str, str]) -> bytes:
         name = (key, frozenset(context.items()))
         with self._lock:
+            self._expire(self._clock())
             slot = self._slots.get(name)
-            is_new = slot is None or self._clock() >= slot.until
-            if slot is None or is_new:
+            is_new = slot is None
+            if slot is None:
                 slot = self._add(name)
             else:
                 self.hits += 1
@@ -228,8 +232,8 @@ class CachingUnwrap:
 
     def _add(self, name: tuple[object, ...]) -> _Slot:
         self.misses += 1
-        self._expire()
-        slot = self._slots[name] = _Slot(self._clock() + self._age_seconds_max)
+        slot = self._slots[name] = _Slot(math.inf)
+        self._keep_for(self._age_seconds_max, slot)
         while len(self._slots) > self._keys_max:
             self._slots.popitem(last=False)
         return slot
@@ -241,7 +245,8 @@ class CachingUnwrap:
             slot.data_key = DataKey.of(self._unwrap(key, context))
         except DecryptError as error:
             slot.failure = _Failure(type(error), str(error), error.hint)
-            slot.until = self._clock() + self._refusal_age_seconds_max
+            with self._lock:
+                self._keep_for(self._refusal_age_seconds_max, slot)
         except BaseException as error:
             if isinstance(error, DastreamError):
                 slot.failure = _Failure(type(error), str(error), error.hint)
@@ -252,8 +257,14 @@ class CachingUnwrap:
         finally:
             slot.done.set()
 
-    def _expire(self) -> None:
+    def _keep_for(self, seconds: float, slot: _Slot) -> None:
+        slot.until = self._clock() + seconds
+        self._next_expiry = min(self._next_expiry, slot.until)
+
+    def _expire(self, now: float) -> None:
         """Drop stale outcomes wherever they stand, so that no unused data key stays on."""
-        now = self._clock()
+        if now < self._next_expiry:
+            return
         for name in [name for name, slot in self._slots.items() if now >= slot.until]:
             del self._slots[name]
+        self._next_expiry = min((slot.until for slot in self._slots.values()), default=math.inf)
