@@ -126,6 +126,34 @@ def test_deeply_nested_json_is_refused(brackets):
         decode(sealed(outer.gzip(outer.payload([nested.decode()]))))
 
 
+def test_million_unknown_members_are_refused_before_they_are_kept():
+    many = b"".join(b',"%d":0' % number for number in range(1_000_000))
+    text = outer.payload(["{}"]).removesuffix(b"}") + many + b"}"
+
+    assert peak_of_refused(EnvelopeError, GOOD_RECORD[:-1] + many + b"}") < 2 * len(many)
+    assert peak_of_refused(PayloadError, sealed(outer.gzip(text))) < 4 * len(many)
+
+
+@pytest.mark.parametrize(
+    ("error", "of_envelope", "of_payload"),
+    [
+        (EnvelopeError, b',"x":"%b"}' % (b"x" * 60_000), b"}"),
+        (PayloadError, b"}", b',"x":"%b"}' % (b"x" * 60_000)),
+    ],
+)
+def test_unknown_members_that_each_event_would_repeat_take_no_more_than_a_payload(
+    error, of_envelope, of_payload
+):
+    def with_entries(count):
+        text = outer.payload(["{}"] * count).removesuffix(b"}") + of_payload
+        return sealed(outer.gzip(text))[:-1] + of_envelope
+
+    events = decode(with_entries(1_000))
+    assert sum(len(event.origin.more) for event in events) > 60_000_000
+    with pytest.raises(error, match="once for each event"):
+        decode(with_entries(1_200))
+
+
 def test_envelope_that_no_record_can_hold_is_refused_before_it_is_read():
     large = json.dumps({"x": "y" * 17 * MEBIBYTE}).encode()
 

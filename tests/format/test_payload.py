@@ -151,6 +151,26 @@ def test_ids_and_unknown_members_are_told():
     assert {name: bytes(raw) for name, raw in parsed.more.items()} == {"region": b'{"name":"eu"}'}
 
 
+def test_unknown_members_have_a_bound():
+    for size in (0, 64 * 1024 - 500):
+        assert parse(payload([HEARTBEAT], note="x" * size)).more.keys() == {"note"}
+    with pytest.raises(PayloadError, match="more than 65536 bytes of unknown members") as caught:
+        parse(payload([HEARTBEAT], note="x" * 64 * 1024))
+    assert "DASTREAM_MORE_BYTES_MAX" in caught.value.hint
+
+
+def test_entries_do_not_count_to_the_unknown_members():
+    assert parse(payload([entry("x" * 1_000_000)], region="eu").replace(b"[", b"[ ")).more
+
+
+@pytest.mark.parametrize("name", ["clusterId", "instanceId"])
+def test_id_that_is_too_long_for_one_is_refused(name):
+    assert len(parse(payload([HEARTBEAT], **{name: "x" * 128})).entries) == 1
+    for odd in ({}, {"region": "eu"}):
+        with pytest.raises(PayloadError, match=f"{name} is missing, of another type or too long"):
+            parse(payload([HEARTBEAT], **{name: "x" * 129}, **odd))
+
+
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_blank_and_null_ids_are_none(nothing):
     parsed = parse(payload([], clusterId=nothing, instanceId=nothing))

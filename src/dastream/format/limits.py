@@ -18,6 +18,9 @@ class Limits(NamedTuple):
     envelope_bytes_max: int = 16 * 1024 * 1024
     """A Kinesis record has at most 10 MiB; nothing longer can be one."""
 
+    more_bytes_max: int = 64 * 1024
+    """Members of the envelope, or of the payload, that are not known: each event has them all."""
+
     encrypted_keys_max: int = 64
     """Encrypted data keys in a message; activity streams write one."""
 
