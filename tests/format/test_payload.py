@@ -307,6 +307,47 @@ def test_millions_of_values_are_refused_without_taking_the_memory(text):
     assert "DASTREAM_VALUES_MAX" in caught.value.hint
 
 
+@pytest.mark.parametrize("value", [b"5", b'"a"', b'{"a":"b"}'])
+def test_values_are_counted_to_the_last_one(value):
+    one = listed(*[value] * 97)
+    assert one.count(b",") == 99
+
+    assert len(parse(one, Limits(values_max=100)).entries) == 97
+    with pytest.raises(PayloadError, match="more than 99 values"):
+        parse(one, Limits(values_max=99))
+
+
+@pytest.mark.parametrize("text", [",", '",', '\\",\\', '",\\'])
+def test_commas_in_a_text_are_no_values(text):
+    entries = [compact(entry(text * 1_000)), b"{}"]
+    limits = Limits(values_max=40)
+    assert listed(*entries).count(b",") > 500
+
+    assert parse(listed(*entries), limits).entries == entries
+    with pytest.raises(PayloadError, match="more than 40 values"):
+        parse(listed(*entries, *[b"{}"] * 20), limits)
+
+
+@pytest.mark.parametrize("text", [rb"\",", b'"",', b'",', rb"\,", b","])
+def test_texts_without_an_end_are_refused_and_no_byte_of_them_is_read_twice(text):
+    data = payload([]).removesuffix(b"]}") + b'"' + text * 2_000_000 + b"\\"
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(PayloadError):
+            parse(data, Limits(values_max=100_000))
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(data)
+    finally:
+        tracemalloc.stop()
+
+
+def test_texts_are_values_even_if_nothing_is_between_them():
+    data = listed(b'"%b"' % (b"," * 100), b'""' * 100)
+
+    with pytest.raises(PayloadError, match="more than 40 values"):
+        parse(data, Limits(values_max=40))
+
+
 def test_one_entry_may_hold_many_values():
     big = b'{"a":[%b1]}' % (b"1," * 500_000)
 
