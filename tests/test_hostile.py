@@ -15,6 +15,7 @@ from vectors.writer import DATA_KEY, Message
 from dastream.decode import Decoder
 from dastream.errors import DecodeError, EnvelopeError, PayloadError
 from dastream.format import envelope, message, payload
+from dastream.format.members import check_utf8
 from dastream.record import Record
 
 MEBIBYTE = 1024 * 1024
@@ -152,6 +153,35 @@ def test_unknown_members_that_each_event_would_repeat_take_no_more_than_a_payloa
     assert sum(len(event.origin.more) for event in events) > 60_000_000
     with pytest.raises(error, match="once for each event"):
         decode(with_entries(1_200))
+
+
+@pytest.mark.parametrize("character", ["ü", "€", "😀"])
+def test_characters_of_several_bytes_make_nothing_of_a_text_longer_in_memory(character):
+    text = outer.payload([f'{{"commandText":"{"x" * 8 * MEBIBYTE}{character}"}}'])
+    assert not text.isascii()
+
+    tracemalloc.start()
+    try:
+        payload.parse(text)
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(text)
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("at", range(5))
+@pytest.mark.parametrize("character", ["ü", "€", "😀"])
+def test_characters_are_whole_wherever_they_stand_in_a_long_text(character, at):
+    text = f'{{"a":"{"x" * at}{character * 200_000}"}}'.encode()
+
+    check_utf8(text)
+    for wrong in (
+        text[:-3] + text[-2:],
+        text.replace(character.encode(), character.encode()[:-1], 1),
+        text[:-2] + text[-3:],
+        text[: -2 - len(character.encode())] + character.encode()[:-1],
+    ):
+        with pytest.raises(UnicodeDecodeError):
+            check_utf8(wrong)
 
 
 def test_envelope_that_no_record_can_hold_is_refused_before_it_is_read():

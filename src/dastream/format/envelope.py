@@ -12,7 +12,7 @@ import msgspec
 
 from dastream.errors import NOT_JSON, EnvelopeError
 from dastream.format.limits import Limits
-from dastream.format.members import NOTHING, Others, last_name
+from dastream.format.members import NOTHING, Others, check_utf8, last_name
 from dastream.format.primitives import primitives
 
 __all__ = ["Envelope", "parse"]
@@ -83,7 +83,7 @@ def parse(data: bytes, limits: Limits = Limits()) -> Envelope:  # noqa: B008 - i
 
 def _read(data: bytes, limits: Limits) -> tuple[_Members, Mapping[str, msgspec.Raw]]:
     try:
-        data.decode()  # raw members are passed on unread, so nothing else would look
+        check_utf8(data)  # raw members are passed on unread
         more = _others(data, limits.more_bytes_max)
     except NOT_JSON:
         raise EnvelopeError("envelope: not a JSON object") from None

@@ -1,4 +1,4 @@
-"""What the readers of both JSON objects need, envelope and payload: members beside the known ones.
+"""What the readers of both JSON objects need, envelope and payload.
 
 A record may have members that no version had when this was written. They are kept, and delivered
 with each event, so they are bounded before they are looked at.
@@ -7,6 +7,7 @@ with each event, so they are bounded before they are looked at.
 from __future__ import annotations
 
 import re
+from codecs import utf_8_decode
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -14,14 +15,29 @@ import msgspec
 
 from dastream.errors import NOT_JSON
 
-__all__ = ["NOTHING", "Others", "last_name"]
+__all__ = ["NOTHING", "Others", "check_utf8", "last_name"]
 
 NOTHING: Mapping[str, msgspec.Raw] = MappingProxyType({})
 
 _LAST_NAME = re.compile(r"(\w+)`")
 """Where msgspec names the member that an error is about."""
 
+_PIECE_BYTES = 256 * 1024
+
 _decode_all = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def check_utf8(json: bytes) -> None:
+    """Raise UnicodeDecodeError for bytes that are not UTF-8, at which msgspec does not look.
+
+    It is done in pieces, for one character beyond 16 bits makes all of a text four times as long.
+    """
+    if json.isascii():
+        return
+    start = 0
+    while start < len(json):
+        end = start + _PIECE_BYTES
+        start += utf_8_decode(json[start:end], "strict", end >= len(json))[1]
 
 
 def last_name(error: msgspec.ValidationError) -> str:

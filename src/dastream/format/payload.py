@@ -17,7 +17,7 @@ from dastream import surrogates
 from dastream.errors import NOT_JSON, PayloadError
 from dastream.event import Members
 from dastream.format.limits import Limits
-from dastream.format.members import NOTHING, Others, last_name
+from dastream.format.members import NOTHING, Others, check_utf8, last_name
 from dastream.format.primitives import Inflater, primitives
 from dastream.line import PlainMembers, refuse
 
@@ -150,8 +150,7 @@ def parse(payload: bytes, limits: Limits = Limits()) -> Payload:  # noqa: B008 -
     if len(payload) > 2 * limits.values_max:
         _check_size(payload, limits.values_max)
     try:
-        if not payload.isascii():
-            payload.decode()  # raw values are passed on unread, so nothing else would look
+        check_utf8(payload)  # raw values are passed on unread
         return _parse_plain(payload, limits) or _parse_any(payload, limits)
     except msgspec.ValidationError as error:
         name = last_name(error)  # or `it`, since a number may be too large anywhere
