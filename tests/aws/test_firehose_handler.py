@@ -1,6 +1,7 @@
 import base64
 import json
 import random
+import sys
 from collections import Counter
 
 import pytest
@@ -11,6 +12,7 @@ from dastream.checkpoint import MemoryCheckpoints
 from dastream.decode import Decoder
 from dastream.delivery import Deliverer
 from dastream.errors import ConfigError, KeyServiceError
+from dastream.event import Event
 from dastream.keys import CachingUnwrap
 from dastream.pipeline import Pipeline
 from dastream.settings import Settings
@@ -197,6 +199,28 @@ def test_raising_transform_fails_its_record_alone():
 
     assert results(answers) == ["ProcessingFailed", "ProcessingFailed"]
     assert logged[0]["reason"] == "transform mask: raised ValueError"
+
+
+@pytest.mark.parametrize(
+    ("mask", "reason"),
+    [
+        (lambda one: sys.exit(), "raised SystemExit"),
+        (lambda one: Event(one.id, one.entry.decode(), one.origin), "an event that is not one"),
+        (lambda one: Event(one.id, b"***", one.origin), "returned an event that is not one"),
+        (lambda one: setattr(one, "entry", b"{}"), "raised AttributeError"),
+    ],
+)
+def test_transform_of_a_user_fails_its_record_alone_whatever_it_does(mask, reason):
+    def masks_first(one):
+        return mask(one) if one.columns.statement == "SELECT 2" else one
+
+    other = sealed([entry("SELECT 3")])
+    chain = [NamedTransform("mask", masks_first)]
+
+    answers, logged = answer(invocation(other, GOOD, other), transforms=chain)
+
+    assert results(answers) == ["Ok", "ProcessingFailed", "Ok"]
+    assert reason in logged[0]["reason"]
 
 
 def test_log_tells_failures():
