@@ -27,7 +27,9 @@ def event(members, engine="aurora-postgresql"):
 
 
 def by_user(user, engine="aurora-postgresql", **members):
-    return event(entry(dbUserName=user, **members), engine)
+    """What a user does, in MySQL on the server itself as its service's user does."""
+    host = {"remoteHost": "localhost"} if engine == "aurora-mysql" else {}
+    return event(entry(dbUserName=user) | host | members, engine)
 
 
 def outcome(one, transforms=DEFAULT):
@@ -118,6 +120,36 @@ def test_other_logins_and_failed_statements_of_a_service_user_are_dropped(engine
     assert outcome(by_user("rdsadmin", engine, **members)) == "service-users"
 
 
+@pytest.mark.parametrize(
+    ("engine", "user", "host", "expected"),
+    [
+        ("aurora-mysql", "rdsadmin", "localhost", "service-users"),
+        ("aurora-mysql", "rdsadmin", "127.0.0.1", "service-users"),
+        ("aurora-mysql", "rdsadmin", "", "service-users"),
+        ("aurora-mysql", "rdsadmin", None, "service-users"),
+        ("aurora-mysql", "rdsadmin", "172.31.3.195", "kept"),
+        ("aurora-mysql", "rdsadmin", "localhost.example.com", "kept"),
+        ("aurora-mysql", "rdsadmin", ["localhost"], "kept"),
+        ("aurora-mysql", "rdsadmin", 0, "kept"),
+        ("aurora-mysql", "rdsproxyadmin", "172.31.3.195", "service-users"),
+        ("aurora-postgresql", "rdsadmin", "172.31.3.195", "service-users"),
+        ("oracle", "RDSADMIN", "172.31.3.195", "service-users"),
+    ],
+)
+def test_service_user_of_mysql_from_another_host_is_somebody_else(engine, user, host, expected):
+    assert outcome(by_user(user, engine, remoteHost=host)) == expected
+
+
+def test_users_of_every_type_stand_beside_service_users():
+    users = ["rdsadmin", ["rdsadmin"], {"a": 1}, 5, None, "davide", "rdsproxyadmin"]
+    dropped = Counter()
+
+    kept = apply(DEFAULT, [by_user(user) for user in users], dropped)
+
+    assert [one.members.dbUserName for one in kept] == users[1:-1]
+    assert dropped == {"service-users": 2}
+
+
 every_engine = pytest.mark.parametrize("engine", ENGINES)
 engines_without_classes = pytest.mark.parametrize("engine", ["aurora-mysql", "oracle", "sqlserver"])
 
@@ -136,6 +168,11 @@ def test_role_change_by_a_service_user_is_kept_by_its_class(engine):
         ("QUERY", "/* a */ -- b\n# c\n create  user eve"),
         ("QUERY", "/*!50000 GRANT ALL ON *.* TO eve */"),
         ("QUERY", "/*M! /* a */ CREATE USER eve */"),
+        ("QUERY", "ALTER/**/USER eve"),
+        ("QUERY", "SET -- a\n/* b */ PASSWORD = 'x'"),
+        ("QUERY", "SET/*a*/DEFAULT#b\nROLE/**/ALL TO eve"),
+        ("QUERY", "/*!50000 CREATE*/ USER eve"),
+        ("QUERY", "CREATE /*!50000 USER*/ eve"),
         ("QUERY", "ALTER ROLE eve SUPERUSER"),
         ("QUERY", "SET PASSWORD = 'x'"),
         ("QUERY", "rename user a to b"),
@@ -170,6 +207,9 @@ def test_role_change_by_a_service_user_is_kept_by_command_or_text(engine, comman
         "-- GRANT ALL",
         "# GRANT ALL",
         "/* GRANT */ SELECT 1",
+        "SET/**/PASSWORDS = 1",
+        "ALTERUSER",
+        "ALTER/* USER eve",
     ],
 )
 def test_what_only_mentions_a_role_change_is_dropped(text):
@@ -179,7 +219,8 @@ def test_what_only_mentions_a_role_change_is_dropped(text):
 
 
 def test_comments_without_end_take_no_time():
-    text = "/* " * 20_000 + "-- " * 20_000 + "\n" * 20_000
+    comments = "/* " * 20_000 + "-- " * 20_000 + "\n" * 20_000
+    text = comments + "ALTER" + comments + "SERVER" + comments
     started = time.process_time()
 
     assert outcome(by_user("rdsadmin", "aurora-mysql", commandText=text)) == "service-users"
