@@ -28,6 +28,7 @@ ROWS = (
         "clients",
     },
     {"format"},
+    {"key_cache"},
     {"keys"},
     {"decode", "transforms", "detect"},
     {"storage", "checkpoint"},
