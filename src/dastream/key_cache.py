@@ -78,7 +78,8 @@ class CachingUnwrap:
     def __call__(self, key: bytes, context: Mapping[str, str]) -> bytes:
         name = (key, frozenset(context.items()))
         with self._lock:
-            self._expire(self._clock())
+            if self._clock() >= self._next_expiry:
+                self._expire()
             slot = self._slots.get(name)
             is_new = slot is None
             if slot is None:
@@ -125,10 +126,9 @@ class CachingUnwrap:
         slot.until = self._clock() + seconds
         self._next_expiry = min(self._next_expiry, slot.until)
 
-    def _expire(self, now: float) -> None:
+    def _expire(self) -> None:
         """Drop stale outcomes wherever they stand, so that no unused data key stays on."""
-        if now < self._next_expiry:
-            return
+        now = self._clock()
         for name in [name for name, slot in self._slots.items() if now >= slot.until]:
             del self._slots[name]
         self._next_expiry = min((slot.until for slot in self._slots.values()), default=math.inf)

@@ -91,7 +91,8 @@ def _parse_v1(message: bytes, limits: Limits) -> Header:
         raise DecryptError("message header: reserved bytes are not zero")
     if iv_bytes != IV_BYTES:
         raise DecryptError("message header: the IV length is not that of the suite")
-    _check_frames(content_type, frame_bytes)
+    if content_type != (_FRAMED if frame_bytes else _NON_FRAMED) or frame_bytes > _FRAME_BYTES_MAX:
+        raise _misfit(frame_bytes)
     end = offset + _END_V1.size
     authenticated = message[: end - IV_BYTES - TAG_BYTES]
     return Header(
@@ -116,7 +117,8 @@ def _parse_v2(message: bytes, limits: Limits) -> Header:
     context, wrapping_aad = _context(message[_START_V2.size : offset])
     keys, offset = _encrypted_keys(message, offset, limits)
     content_type, frame_bytes, commitment, tag = _END_V2.unpack_from(message, offset)
-    _check_frames(content_type, frame_bytes)
+    if content_type != (_FRAMED if frame_bytes else _NON_FRAMED) or frame_bytes > _FRAME_BYTES_MAX:
+        raise _misfit(frame_bytes)
     end = offset + _END_V2.size
     authenticated = message[: end - TAG_BYTES]
     iv = bytes(IV_BYTES)  # not stored
@@ -135,11 +137,10 @@ def _parse_v2(message: bytes, limits: Limits) -> Header:
     )
 
 
-def _check_frames(content_type: int, frame_bytes: int) -> None:
-    if content_type != (_FRAMED if frame_bytes else _NON_FRAMED):
-        raise DecryptError("message header: the content type is unknown or does not fit the frames")
+def _misfit(frame_bytes: int) -> DecryptError:
     if frame_bytes > _FRAME_BYTES_MAX:
-        raise DecryptError(f"message header: frames of {frame_bytes} bytes")
+        return DecryptError(f"message header: frames of {frame_bytes} bytes")
+    return DecryptError("message header: the content type is unknown or does not fit the frames")
 
 
 def _refuse(suite_id: int, *, version: int) -> NoReturn:
