@@ -52,7 +52,25 @@ def test_replacing_gives_another_event_of_the_same_id_and_origin():
     assert old.columns.statement == SECRET
 
 
-@pytest.mark.parametrize("data", [b"5", b"[]", b"null", b'"text"'])
+def test_nothing_of_an_event_can_be_set():
+    one = event()
+
+    for name in Event.__struct_fields__:
+        with pytest.raises(AttributeError):
+            setattr(one, name, None)
+    assert one.columns.statement == SECRET
+
+
+def test_members_and_columns_are_decoded_once():
+    one = event()
+
+    assert one.members is one.members
+    assert one.columns is one.columns
+
+
+@pytest.mark.parametrize(
+    "data", [b"5", b"[]", b"null", b'"text"', b"garbage", b"", b'{"a":', b"{" * 10_000]
+)
 def test_entry_that_is_no_object_has_no_members_to_replace(data):
     with pytest.raises(TypeError, match="not a JSON object"):
         Event("id-0", data, ORIGIN).replace(commandText="x")

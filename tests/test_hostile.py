@@ -15,6 +15,7 @@ from vectors.writer import DATA_KEY, Message
 from dastream.decode import Decoder
 from dastream.errors import DecodeError, EnvelopeError, PayloadError
 from dastream.format import envelope, message, payload
+from dastream.format.members import check_utf8
 from dastream.record import Record
 
 MEBIBYTE = 1024 * 1024
@@ -124,6 +125,63 @@ def test_deeply_nested_json_is_refused(brackets):
         decode(GOOD_RECORD[:-1] + b',"more":' + nested + b"}")
     with pytest.raises(PayloadError):
         decode(sealed(outer.gzip(outer.payload([nested.decode()]))))
+
+
+def test_million_unknown_members_are_refused_before_they_are_kept():
+    many = b"".join(b',"%d":0' % number for number in range(1_000_000))
+    text = outer.payload(["{}"]).removesuffix(b"}") + many + b"}"
+
+    assert peak_of_refused(EnvelopeError, GOOD_RECORD[:-1] + many + b"}") < 2 * len(many)
+    assert peak_of_refused(PayloadError, sealed(outer.gzip(text))) < 4 * len(many)
+
+
+@pytest.mark.parametrize(
+    ("error", "of_envelope", "of_payload"),
+    [
+        (EnvelopeError, b',"x":"%b"}' % (b"x" * 60_000), b"}"),
+        (PayloadError, b"}", b',"x":"%b"}' % (b"x" * 60_000)),
+    ],
+)
+def test_unknown_members_that_each_event_would_repeat_take_no_more_than_a_payload(
+    error, of_envelope, of_payload
+):
+    def with_entries(count):
+        text = outer.payload(["{}"] * count).removesuffix(b"}") + of_payload
+        return sealed(outer.gzip(text))[:-1] + of_envelope
+
+    events = decode(with_entries(1_000))
+    assert sum(len(event.origin.more) for event in events) > 60_000_000
+    with pytest.raises(error, match="once for each event"):
+        decode(with_entries(1_200))
+
+
+@pytest.mark.parametrize("character", ["ü", "€", "😀"])
+def test_characters_of_several_bytes_make_nothing_of_a_text_longer_in_memory(character):
+    text = outer.payload([f'{{"commandText":"{"x" * 8 * MEBIBYTE}{character}"}}'])
+    assert not text.isascii()
+
+    tracemalloc.start()
+    try:
+        payload.parse(text)
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(text)
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("at", range(5))
+@pytest.mark.parametrize("character", ["ü", "€", "😀"])
+def test_characters_are_whole_wherever_they_stand_in_a_long_text(character, at):
+    text = f'{{"a":"{"x" * at}{character * 200_000}"}}'.encode()
+
+    check_utf8(text)
+    for wrong in (
+        text[:-3] + text[-2:],
+        text.replace(character.encode(), character.encode()[:-1], 1),
+        text[:-2] + text[-3:],
+        text[: -2 - len(character.encode())] + character.encode()[:-1],
+    ):
+        with pytest.raises(UnicodeDecodeError):
+            check_utf8(wrong)
 
 
 def test_envelope_that_no_record_can_hold_is_refused_before_it_is_read():

@@ -27,6 +27,7 @@ ROWS = (
         "clients",
     },
     {"format"},
+    {"key_cache"},
     {"keys"},
     {"decode", "transforms", "detect"},
     {"storage", "checkpoint"},
@@ -145,6 +146,7 @@ def test_module_imports_only_from_rows_above_its_own(file):
 
 def test_imports_are_seen_at_all():
     assert rooms_imported(PACKAGE / "decode.py") == {
+        "errors",
         "event",
         "format",
         "keys",

@@ -1,11 +1,14 @@
 import base64
+import gc
 import threading
 import time
+import types
 
 import boto3
 import pytest
 from botocore.stub import Stubber
 
+from dastream.decode import Decoder
 from dastream.errors import ConfigError, DecryptError, KeyServiceError
 from dastream.format.message import DataKey
 from dastream.keys import (
@@ -17,8 +20,9 @@ from dastream.keys import (
     owner_of,
     resource_id,
 )
+from dastream.record import Record
 from dastream.settings import Settings
-from support import CLUSTER, CONTEXT, DATA_KEY, INSTANCE
+from support import CLUSTER, CONTEXT, DATA_KEY, INSTANCE, WRAPPED_KEY, envelope
 
 OTHER = {"aws:rds:dbc-id": "cluster-OTHER"}
 
@@ -66,6 +70,10 @@ def in_threads(count, target):
     for thread in threads:
         thread.join()
     return outcomes
+
+
+def kept_keys(cache):
+    return {name[0] for name in cache._slots}
 
 
 @pytest.mark.parametrize(
@@ -186,7 +194,28 @@ def test_no_data_key_outlives_its_age_although_it_was_used_last():
     clock.now += 150
     unwrap(b"new", CONTEXT)
 
-    assert {name[0] for name in unwrap._slots} == {b"young", b"new"}
+    assert kept_keys(unwrap) == {b"young", b"new"}
+
+
+def test_data_key_goes_when_it_is_too_old_although_only_others_are_used():
+    refused = DecryptError("data key: kms refused it")
+    unwrap = CachingUnwrap(Counted(bad=refused), age_seconds_max=300, clock=(clock := Clock()))
+    unwrap(b"old", CONTEXT)
+    clock.now += 200
+    unwrap(b"young", CONTEXT)
+    with pytest.raises(DecryptError):
+        unwrap(b"bad", CONTEXT)
+
+    for seconds, expected in [
+        (59, {b"old", b"young", b"bad"}),
+        (1, {b"old", b"young"}),
+        (39, {b"old", b"young"}),
+        (1, {b"young"}),
+    ]:
+        clock.now += seconds
+        unwrap(b"young", CONTEXT)
+        assert kept_keys(unwrap) == expected
+    assert unwrap.misses == 3
 
 
 def test_nothing_holds_a_data_key_that_the_cache_has_dropped():
@@ -240,6 +269,25 @@ def test_key_service_error_is_not_remembered():
 
     assert unwrap(b"k", CONTEXT) == DATA_KEY
     assert unwrap.misses == 2
+
+
+def test_call_that_fails_late_takes_no_newer_key_with_it():
+    clock, calls = Clock(), []
+
+    def asked(key, context):
+        calls.append(key)
+        if len(calls) > 1:
+            return DATA_KEY
+        clock.now += 300
+        assert cache(b"k", CONTEXT) == DATA_KEY
+        raise KeyServiceError("kms decrypt: ReadTimeoutError")
+
+    cache = CachingUnwrap(asked, age_seconds_max=300, clock=clock)
+    with pytest.raises(KeyServiceError):
+        cache(b"k", CONTEXT)
+
+    assert cache(b"k", CONTEXT) == DATA_KEY
+    assert len(calls) == 2
 
 
 def test_any_other_exception_is_not_remembered_either():
@@ -391,3 +439,39 @@ def test_settings_bound_the_cache_and_pin_the_kms_key(wrapped):
     assert [unwrap(key, CONTEXT), unwrap(key, CONTEXT)] == [data_key, data_key]
 
     assert (unwrap.hits, unwrap.misses, unwrap._keys_max) == (1, 1, 1)
+
+
+def reachable(root):
+    """All that an object holds, and what that holds; types and modules aside."""
+    found, rest = {}, [root]
+    while rest:
+        one = rest.pop()
+        if id(one) not in found and not isinstance(one, type | types.ModuleType):
+            found[id(one)] = one
+            rest += gc.get_referents(one)
+    return list(found.values())
+
+
+def test_refused_key_keeps_neither_the_record_nor_what_its_callers_hold():
+    gone = []
+
+    class Noted(bytes):
+        def __del__(self):
+            gone.append(bytes(self))
+
+    def refuse(key, context):
+        raise DecryptError("data key: kms refused it", hint="check")
+
+    def caller():
+        decrypted_before, data = Noted(b"SELECT secret"), Noted(envelope(b"message"))
+        with pytest.raises(DecryptError):
+            Decoder(cache)(Record(data))
+        assert (decrypted_before, gone) == (b"SELECT secret", [])
+
+    cache = CachingUnwrap(refuse)
+    caller()
+
+    assert sorted(gone) == [b"SELECT secret", envelope(b"message")]
+    held = reachable(cache._slots)
+    assert [one for one in held if isinstance(one, bytes)] == [WRAPPED_KEY]
+    assert not [one for one in held if isinstance(one, BaseException | types.FrameType)]

@@ -55,6 +55,22 @@ def test_escapes_of_other_things_stay(piece):
     assert surrogates.replace_lone(data) == data
 
 
+@pytest.mark.parametrize("data", [b"[1, 2", rb'"\n\\\u00e9"', b"\\" * 100_000])
+def test_json_without_halves_is_the_same_bytes_and_no_copy(data):
+    assert surrogates.replace_lone(data) is data
+    assert surrogates.hide(data) is data
+
+
+@pytest.mark.parametrize("backslashes", [0, 1, 2, 3, 4, 5, 8, 9])
+def test_number_of_backslashes_tells_whether_half_a_character_follows(backslashes):
+    before = b"\\" * backslashes
+
+    is_half = backslashes % 2 == 0
+    assert surrogates.hide(before + rb"\uDE00") == before + (
+        b"\xffuDE00" if is_half else rb"\uDE00"
+    )
+
+
 @given(st.text(st.characters() | st.sampled_from(["\\", '"', "\ud83d", "\ude00"]), max_size=20))
 def test_hidden_halves_are_shown_again_and_do_not_keep_json_from_being_passed_on(text):
     data = json.dumps([text]).encode()

@@ -139,6 +139,23 @@ def test_unusual_entry_is_as_it_is_alone(engine, entry):
     assert_same(events(engine, [usual, entry, usual]))
 
 
+@pytest.mark.parametrize(
+    "time",
+    [
+        "0000-12-31 23:00:00.000000-05",
+        "0000-12-31 00:00:00.000000-23:59",
+        "0001-01-01 00:00:00.000000+05",
+        "0001-01-01 00:00:00.000000+00",
+        "0001-01-02 00:00:00.000000+00",
+        "9999-12-31 23:00:00.000000-05",
+    ],
+)
+def test_time_at_either_end_of_the_calendar_is_as_it_is_alone(time):
+    entries = [support.compact(support.entry(logTime=time))] * 2
+
+    assert_same(events("postgresql", entries))
+
+
 @pytest.mark.parametrize("place", sorted(RECORDED.iterdir()), ids=lambda place: place.name)
 def test_recorded_entries_are_decoded_together(place):
     entries = (place / "entries.jsonl").read_bytes().splitlines()

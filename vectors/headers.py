@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 
-from vectors.case import TEXT, Case, refused
+from vectors.case import TEXT, Case, good, refused
 from vectors.writer import SUITES, Message, counted
 
 __all__ = ["headers"]
@@ -57,6 +57,16 @@ def headers() -> Iterator[Case]:
         ("iv-length-16", "an IV length of 16", {"iv_bytes": 16}),
         ("frame-length-0", "framed, with frames of no bytes", {"frame_length": 0}),
         (
+            "frame-length-2147483648",
+            "longer frames than the SDKs of Java and Python take",
+            {"frame_length": 1 << 31},
+        ),
+        (
+            "frame-length-4294967295",
+            "the longest frames that can be written",
+            {"suite": 0x0478, "frame_length": (1 << 32) - 1},
+        ),
+        (
             "frame-length-of-not-framed",
             "not framed, with a frame length",
             {"frame_bytes": 0, "frame_length": 9},
@@ -101,6 +111,21 @@ def _contexts() -> Iterator[Case]:
         ),
     ):
         yield refused(f"context-{name}", why, Message(plaintext=TEXT, context=context))
+    count, pairs = (2).to_bytes(2), (pair, counted(b"b") + counted(b"2"))
+    yield good(
+        "context-not-sorted",
+        "the message key is bound to the pairs in their order, whatever order they stand in",
+        Message(
+            plaintext=TEXT,
+            context=count + pairs[1] + pairs[0],
+            wrapping_aad=count + pairs[0] + pairs[1],
+        ),
+    )
+    yield good(
+        "context-count-0",
+        "a context without pairs is empty for the message key, although its count is written",
+        Message(plaintext=TEXT, context=b"\0\0", wrapping_aad=b""),
+    )
     sealed = Message(plaintext=TEXT, pairs=[(b"a", b"1")]).write()
     at = sealed.header.index(counted(b"1")) + 2
     yield refused("context-altered", "a bit of a value", sealed.flipped("header", at))

@@ -33,6 +33,11 @@ def encrypted_keys() -> Iterator[Case]:
         Message(plaintext=TEXT, encrypted_keys=[others[2], right]),
     )
     short = Message(suite=0x0114).message_key
+    yield good(
+        "encrypted-key-of-another-length-first",
+        "one of our name that wraps 16 bytes where the suite has 32, then ours",
+        Message(plaintext=TEXT, encrypted_keys=[encrypted_key(short, b""), right]),
+    )
     for name, why, keys, more in (
         ("none", "no encrypted data key", [], {}),
         ("missing", "fewer than the count says", [right], {"encrypted_keys_count": 2}),

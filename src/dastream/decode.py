@@ -8,6 +8,7 @@ from itertools import repeat
 
 import msgspec
 
+from dastream.errors import EnvelopeError, PayloadError
 from dastream.event import Event, Origin
 from dastream.format import engines, envelope, message, payload
 from dastream.format.envelope import Envelope
@@ -55,7 +56,8 @@ class Decoder:
         data_key = self._unwrap(outer.key, self._context_of(record))
         opened = message.open_message(outer.message, data_key, limits=self._limits)
         inner = payload.parse(payload.gunzip(opened.plaintext, self._limits), self._limits)
-        return _events(opened.id.hex(), inner, _origin(record, outer, inner))
+        more = _more(outer, inner, self._limits) if outer.more or inner.more else None
+        return _events(opened.id.hex(), inner, _origin(record, outer, inner, more))
 
     def _context_of(self, record: Record) -> Mapping[str, str]:
         return (
@@ -72,14 +74,14 @@ def _stream_context(stream: str) -> Mapping[str, str] | None:
     return encryption_context(owner) if owner else None
 
 
-def _origin(record: Record, outer: Envelope, inner: Payload) -> Origin:
+def _origin(record: Record, outer: Envelope, inner: Payload, more: bytes | None) -> Origin:
     return Origin(
         engines.recognise(outer.version, inner.entries),
         inner.cluster_id,
         inner.instance_id,
         record.position,
         record.arrival_ms,
-        _more(outer, inner) if outer.more or inner.more else None,
+        more,
     )
 
 
@@ -90,7 +92,18 @@ def _events(message_id: str, inner: Payload, origin: Origin) -> list[Event]:
     return list(map(Event, ids, inner.entries, repeat(origin), inner.plain_members))
 
 
-def _more(outer: Envelope, inner: Payload) -> bytes:
-    """Members that no known version has, kept under the layer they came from."""
+def _more(outer: Envelope, inner: Payload, limits: Limits) -> bytes:
+    """Members that no known version has, kept under the layer they came from.
+
+    Each event is delivered with them, and nobody authenticates those of the envelope.
+    """
     layers = {"envelope": outer.more, "payload": inner.more}
-    return msgspec.json.encode({layer: members for layer, members in layers.items() if members})
+    more = msgspec.json.encode({layer: members for layer, members in layers.items() if members})
+    if len(more) * len(inner.entries) > limits.payload_bytes_max:
+        kind, layer = (EnvelopeError, "envelope") if outer.more else (PayloadError, "payload")
+        raise kind(
+            f"{layer}: unknown members, once for each event, are more than "
+            f"{limits.payload_bytes_max} bytes",
+            hint="raise DASTREAM_PAYLOAD_BYTES_MAX if the record is known to be good",
+        )
+    return more

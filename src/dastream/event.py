@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from dastream import surrogates
 from dastream.errors import NOT_JSON
@@ -153,13 +154,14 @@ _decode_members = msgspec.json.Decoder(Members).decode
 _decode_all_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-class Event(msgspec.Struct, eq=False, gc=False):
+class Event(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One entry with its id and its origin.
 
     `id` is a pure function of the record's bytes: the message id of the authenticated header in
     hex, a dash, and the entry's index in `databaseActivityEventList` before any filter. `entry`
     is the JSON value exactly as the engine wrote it. `plain` are its `members` where it is known
     that a delivered line may take the entry over as it is (see `dastream.line`), else None.
+    An event does not change: what is made of its entry would no longer be true.
     """
 
     id: str
@@ -174,19 +176,20 @@ class Event(msgspec.Struct, eq=False, gc=False):
         """The members that built-in transforms read; all None if the entry is no JSON object."""
         if self.plain is not None:
             return self.plain
-        if self._members is None:
-            try:
-                self._members = surrogates.decode(_decode_members, self.entry)
-            except NOT_JSON:
-                self._members = _NO_MEMBERS
-        return self._members
+        members = self._members
+        if members is None:
+            members = _members_of(self.entry)
+            force_setattr(self, "_members", members)  # it follows from what does not change
+        return members
 
     @property
     def columns(self) -> Columns:
         """The entry's members, normalised. Decoded on first use."""
-        if self._columns is None:
-            self._columns = self.origin.engine.columns(self.entry)
-        return self._columns
+        columns = self._columns
+        if columns is None:
+            columns = self.origin.engine.columns(self.entry)
+            force_setattr(self, "_columns", columns)
+        return columns
 
     @property
     def kind(self) -> str:
@@ -201,10 +204,17 @@ class Event(msgspec.Struct, eq=False, gc=False):
         """
         try:
             old: dict[str, Any] = dict(surrogates.decode(_decode_all_members, self.entry))
-        except msgspec.ValidationError:
+        except NOT_JSON:
             raise TypeError("the entry is not a JSON object") from None
         return Event(self.id, msgspec.json.encode(old | members), self.origin)
 
     def __repr__(self) -> str:
         # An entry holds SQL text, so it must not show in a log or a traceback.
         return f"<Event {self.id}>"
+
+
+def _members_of(entry: bytes) -> Members:
+    try:
+        return surrogates.decode(_decode_members, entry)
+    except NOT_JSON:
+        return _NO_MEMBERS

@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import binascii
 import re
-import threading
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 from dastream.clients import CallError, call
 from dastream.errors import ConfigError, DastreamError, DecryptError, KeyServiceError
-from dastream.format.message import DataKey
+from dastream.key_cache import CachingUnwrap, Unwrap
 from dastream.settings import Settings
 
 __all__ = [
@@ -31,8 +27,6 @@ __all__ = [
     "owner_of",
     "resource_id",
 ]
-
-Unwrap = Callable[[bytes, Mapping[str, str]], bytes]
 
 STREAM_PREFIX = "aws-rds-das-"
 _RESOURCE_ID = re.compile(r"(cluster|db)-[A-Za-z0-9]{1,64}", re.ASCII)
@@ -151,98 +145,3 @@ def open_unwrap(settings: Settings, client: Any) -> CachingUnwrap:
         keys_max=settings.key_cache_keys_max,
         age_seconds_max=settings.key_cache_age_seconds_max,
     )
-
-
-@dataclass(slots=True)
-class _Slot:
-    """One key's outcome, good `until` then. `done` is set when `data_key` or `error` is there."""
-
-    until: float
-    done: threading.Event = field(default_factory=threading.Event)
-    data_key: DataKey | None = None
-    error: DastreamError | None = None
-
-
-class CachingUnwrap:
-    """An unwrap that asks another one once for each key, also when several threads ask at once.
-
-    At most `keys_max` outcomes are kept, the least recently used go first. A data key is kept
-    for `age_seconds_max`; a refused one (DecryptError) for `refusal_age_seconds_max`, so that a
-    poison key costs one call. A KeyServiceError is not kept. `hits` and `misses` count calls.
-    What it gives is a `DataKey`, whose cipher goes with it.
-    """
-
-    def __init__(
-        self,
-        unwrap: Unwrap,
-        *,
-        keys_max: int = 1000,
-        age_seconds_max: float = 300,
-        refusal_age_seconds_max: float = 60,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.hits = 0
-        self.misses = 0
-        self._unwrap = unwrap
-        self._keys_max = keys_max
-        self._age_seconds_max = age_seconds_max
-        self._refusal_age_seconds_max = refusal_age_seconds_max
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._slots: OrderedDict[tuple[object, ...], _Slot] = OrderedDict()
-
-    def __call__(self, key: bytes, context: Mapping[str, str]) -> bytes:
-        name = (key, frozenset(context.items()))
-        with self._lock:
-            slot = self._slots.get(name)
-            is_new = slot is None or self._clock() >= slot.until
-            if slot is None or is_new:
-                slot = self._add(name)
-            else:
-                self.hits += 1
-                self._slots.move_to_end(name)
-        if is_new:
-            self._fill(name, slot, key, context)
-        if slot.data_key is None:
-            slot.done.wait()
-        if slot.data_key is None:
-            raise _again(slot.error)
-        return slot.data_key
-
-    def _add(self, name: tuple[object, ...]) -> _Slot:
-        self.misses += 1
-        self._expire()
-        slot = self._slots[name] = _Slot(self._clock() + self._age_seconds_max)
-        while len(self._slots) > self._keys_max:
-            self._slots.popitem(last=False)
-        return slot
-
-    def _fill(
-        self, name: tuple[object, ...], slot: _Slot, key: bytes, context: Mapping[str, str]
-    ) -> None:
-        try:
-            slot.data_key = DataKey.of(self._unwrap(key, context))
-        except DecryptError as error:
-            slot.error = error
-            slot.until = self._clock() + self._refusal_age_seconds_max
-        except BaseException as error:
-            slot.error = error if isinstance(error, DastreamError) else None
-            with self._lock:
-                if self._slots.get(name) is slot:
-                    del self._slots[name]
-            raise
-        finally:
-            slot.done.set()
-
-    def _expire(self) -> None:
-        """Drop stale outcomes wherever they stand, so that no unused data key stays on."""
-        now = self._clock()
-        for name in [name for name, slot in self._slots.items() if now >= slot.until]:
-            del self._slots[name]
-
-
-def _again(error: DastreamError | None) -> DastreamError:
-    """A fresh copy: an exception raised twice would gather the frames of every caller."""
-    if error is None:
-        return KeyServiceError("data key: the call that was waited for failed")
-    return type(error)(str(error), hint=error.hint)

@@ -35,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that a data key stays in the cache."""
     envelope_bytes_max: Annotated[int, msgspec.Meta(ge=1)] = 16 * 1024 * 1024
     """Bytes of a record; a longer one is a dead letter. Kinesis takes no more than 10 MiB."""
+    more_bytes_max: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024
+    """Bytes of unknown members of an envelope or a payload; with more it is a dead letter."""
     encrypted_keys_max: Annotated[int, msgspec.Meta(ge=1)] = 64
     """Encrypted data keys in a message; more are a dead letter. Activity streams write one."""
     payload_bytes_max: Annotated[int, msgspec.Meta(ge=1)] = 64 * 1024 * 1024

@@ -17,12 +17,15 @@ __all__ = ["decode", "hide", "replace_lone", "show"]
 T = TypeVar("T")
 
 _HALVES = re.compile(
-    rb"(?<!\\)(?P<backslashes>(?:\\\\)*+)"
-    rb"(?:(?P<both>\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
-    rb"|\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+    rb"\\(?<!\\\\)(?P<backslashes>(?:\\\\)*+)"
+    rb"(?:(?P<both>u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
 """The escapes of both halves of a character, or of one alone; an even number of backslashes before
-them stands for itself."""
+them stands for itself.
+
+It begins with the first backslash of a row, for which a text is searched at the speed of memory.
+"""
 
 
 def decode(decoder: Callable[[bytes], T], json: bytes) -> T:
@@ -41,9 +44,7 @@ def decode(decoder: Callable[[bytes], T], json: bytes) -> T:
 
 def replace_lone(json: bytes) -> bytes:
     """The JSON, of the same length, with U+FFFD for each half of a character."""
-    return _HALVES.sub(
-        lambda found: found[0] if found["both"] else found["backslashes"] + rb"\ufffd", json
-    )
+    return _change_lone(json, lambda _: rb"\ufffd")
 
 
 def hide(json: bytes) -> bytes:
@@ -51,14 +52,20 @@ def hide(json: bytes) -> bytes:
 
     UTF-8 never has that byte, and msgspec does not look into the values that it passes on raw.
     """
-    return _HALVES.sub(_hidden, json)
+    return _change_lone(json, lambda escape: b"\xff" + escape[1:])
 
 
-def _hidden(found: re.Match[bytes]) -> bytes:
-    if found["both"]:
-        return found[0]
-    before = found["backslashes"]
-    return before + b"\xff" + found[0][len(before) + 1 :]
+def _change_lone(json: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    if b"\\ud" not in json and b"\\uD" not in json:
+        return json
+
+    def changed(found: re.Match[bytes]) -> bytes:
+        if found["both"]:
+            return found[0]
+        before = found["backslashes"]
+        return before + change(found[0][len(before) :])
+
+    return _HALVES.sub(changed, json)
 
 
 def show(json: bytes) -> bytes:

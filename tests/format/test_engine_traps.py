@@ -3,7 +3,12 @@
 A test for each: what the published entries and the field tables of the guides show.
 """
 
+import re
+import tracemalloc
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dastream.event import Columns, Event, Origin
 from dastream.format.engines import ENGINES
@@ -297,6 +302,34 @@ def test_many_backslashes_take_no_time():
     text = "\\" * 1_000_000 + "'" + "\\" * 1_000_000
 
     assert columns_of("aurora-mysql", mysql(text)).statement == "'" + "\\" * 1_000_000
+
+
+@pytest.mark.parametrize("piece", [r"\'", r"\'ab", r"\\'\'", r"\"\'"])
+def test_statement_of_nothing_but_quotes_takes_no_more_memory_than_a_few_of_it(piece):
+    entry = compact(mysql(piece * 1_000_000))
+
+    tracemalloc.start()
+    try:
+        statement = ENGINES["aurora-mysql"].columns(entry).statement
+        assert tracemalloc.get_traced_memory()[1] < 5 * len(entry)
+    finally:
+        tracemalloc.stop()
+    assert len(statement) < len(piece) * 1_000_000
+
+
+def without_backslashes(sql, quote):
+    depth = min((len(run) for run in re.findall(rf"(\\*){quote}", sql)), default=0)
+    return sql.replace("\\" * depth + quote, quote)
+
+
+pieces = st.sampled_from(["\\", "\\\\", "\\'", "'", '\\"', '"', "a"])
+
+
+@given(st.lists(pieces, max_size=9).map("".join))
+def test_as_many_backslashes_go_as_stand_before_every_quote_of_a_kind(sql):
+    expected = without_backslashes(without_backslashes(sql, "'"), '"')
+
+    assert columns_of("aurora-mysql", mysql(sql)).statement == (expected or None)
 
 
 def test_message_of_a_failed_login_to_sql_server_is_the_error_and_no_statement():

@@ -110,3 +110,25 @@ def test_invalid_utf8_in_an_unknown_member_is_refused():
 def test_longer_data_than_any_record_is_refused_unread():
     with pytest.raises(EnvelopeError, match="longer than 100 bytes"):
         parse(bytes(101), Limits(envelope_bytes_max=100))
+
+
+def with_unknown_bytes(size, **members):
+    """An envelope with so many bytes beside the values of known members."""
+    data = envelope(MESSAGE, note="", **members)
+    known = sum(len(compact(json.loads(data)[name])) for name in json.loads(envelope(MESSAGE)))
+    return data.replace(b'"note":""', b'"note":"%b"' % (b"x" * (size - len(data) + known)))
+
+
+def test_unknown_members_have_a_bound():
+    assert parse(with_unknown_bytes(64 * 1024)).more
+    for data in (with_unknown_bytes(64 * 1024 + 1), with_unknown_bytes(9_000_000, x=1)):
+        with pytest.raises(EnvelopeError, match="more than 65536 bytes of unknown") as caught:
+            parse(data)
+        assert "DASTREAM_MORE_BYTES_MAX" in caught.value.hint
+    assert parse(with_unknown_bytes(70_000), Limits(more_bytes_max=70_000)).more
+
+
+def test_long_message_does_not_count_to_the_unknown_members():
+    parsed = parse(envelope(bytes(1_000_000), region="eu").replace(b"/", rb"\/"))
+
+    assert (len(parsed.message), parsed.more.keys()) == (1_000_000, {"region"})

@@ -151,6 +151,26 @@ def test_ids_and_unknown_members_are_told():
     assert {name: bytes(raw) for name, raw in parsed.more.items()} == {"region": b'{"name":"eu"}'}
 
 
+def test_unknown_members_have_a_bound():
+    for size in (0, 64 * 1024 - 500):
+        assert parse(payload([HEARTBEAT], note="x" * size)).more.keys() == {"note"}
+    with pytest.raises(PayloadError, match="more than 65536 bytes of unknown members") as caught:
+        parse(payload([HEARTBEAT], note="x" * 64 * 1024))
+    assert "DASTREAM_MORE_BYTES_MAX" in caught.value.hint
+
+
+def test_entries_do_not_count_to_the_unknown_members():
+    assert parse(payload([entry("x" * 1_000_000)], region="eu").replace(b"[", b"[ ")).more
+
+
+@pytest.mark.parametrize("name", ["clusterId", "instanceId"])
+def test_id_that_is_too_long_for_one_is_refused(name):
+    assert len(parse(payload([HEARTBEAT], **{name: "x" * 128})).entries) == 1
+    for odd in ({}, {"region": "eu"}):
+        with pytest.raises(PayloadError, match=f"{name} is missing, of another type or too long"):
+            parse(payload([HEARTBEAT], **{name: "x" * 129}, **odd))
+
+
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_blank_and_null_ids_are_none(nothing):
     parsed = parse(payload([], clusterId=nothing, instanceId=nothing))
@@ -218,7 +238,9 @@ def test_unknown_member_with_half_a_character_keeps_its_bytes():
     assert bytes(parse(text).more["zone"]) == rb'["\ud800"]'
 
 
-@pytest.mark.parametrize("odd", [*LONE, b"5", b"null", b"{}", b'{ "a":1}', b'{"a":1\n}'])
+@pytest.mark.parametrize(
+    "odd", [*LONE, b"5", b"null", b"{}", b'{ "a":1}', b'{"a":1\n}', b'{"a":1\r}']
+)
 def test_members_are_read_together_only_where_all_entries_are_plain(odd):
     good = compact(entry())
 
@@ -244,9 +266,6 @@ TRICKY = [
     HEAD.replace(b'"da', b'"\\u0064a') + b"""[{"databaseActivityEventList":[{"b":1}]}]}""",
     HEAD.replace(b'"da', b'"\\u0064a') + b"""[{"databaseActivityEventList":["{"],"c":1}]}""",
     HEAD.replace(b'"da', b'"\\u0064a') + b"""[{"databaseActivityEventList":[]},{"c":1}]}""",
-    b"""{"clusterId":"12345678901{","""
-    + HEAD[1:].replace(b'"da', b'"\\u0064a')
-    + b"""[{"a":1}]}""",
 ]
 
 
@@ -258,6 +277,14 @@ def test_entries_are_found_whatever_is_in_them_or_around_them(text):
     assert parse(text).entries == entries
 
 
+@pytest.mark.parametrize("length", range(40))
+def test_list_whose_name_is_written_otherwise_is_not_taken_to_begin_anywhere_else(length):
+    begin = b'{"clusterId":"%b{",' % (b"x" * length)
+    text = begin + HEAD[1:].replace(b'"da', b'"\\u0064a') + b'[{"a":1}]}'
+
+    assert parse(text).entries == [b'{"a":1}']
+
+
 @pytest.mark.parametrize("name", [*Head.__struct_fields__, "entry", "e\\u006egine"])
 def test_entry_with_a_name_of_ours_is_not_plain(name):
     odd = b'{"%b":null}' % name.encode()
@@ -266,10 +293,11 @@ def test_entry_with_a_name_of_ours_is_not_plain(name):
     assert parse(listed(b'{"a":%b}' % odd)).plain_members is not None
 
 
-def test_number_of_entries_has_a_bound():
-    assert len(parse(listed(*[b"5"] * 7), Limits(entries_max=7)).entries) == 7
+@pytest.mark.parametrize("one", [b"5", b'{"a":1}', b'{"a":{}}', b'{ "a":1}'])
+def test_number_of_entries_has_a_bound(one):
+    assert len(parse(listed(*[one] * 7), Limits(entries_max=7)).entries) == 7
     with pytest.raises(PayloadError, match="more than 7 entries") as caught:
-        parse(listed(*[b"5"] * 8), Limits(entries_max=7))
+        parse(listed(*[one] * 8), Limits(entries_max=7))
     assert "DASTREAM_ENTRIES_MAX" in caught.value.hint
 
 
@@ -285,6 +313,47 @@ def test_millions_of_values_are_refused_without_taking_the_memory(text):
     finally:
         tracemalloc.stop()
     assert "DASTREAM_VALUES_MAX" in caught.value.hint
+
+
+@pytest.mark.parametrize("value", [b"5", b'"a"', b'{"a":"b"}'])
+def test_values_are_counted_to_the_last_one(value):
+    one = listed(*[value] * 97)
+    assert one.count(b",") == 99
+
+    assert len(parse(one, Limits(values_max=100)).entries) == 97
+    with pytest.raises(PayloadError, match="more than 99 values"):
+        parse(one, Limits(values_max=99))
+
+
+@pytest.mark.parametrize("text", [",", '",', '\\",\\', '",\\'])
+def test_commas_in_a_text_are_no_values(text):
+    entries = [compact(entry(text * 1_000)), b"{}"]
+    limits = Limits(values_max=40)
+    assert listed(*entries).count(b",") > 500
+
+    assert parse(listed(*entries), limits).entries == entries
+    with pytest.raises(PayloadError, match="more than 40 values"):
+        parse(listed(*entries, *[b"{}"] * 20), limits)
+
+
+@pytest.mark.parametrize("text", [rb"\",", b'"",', b'",', rb"\,", b","])
+def test_texts_without_an_end_are_refused_and_no_byte_of_them_is_read_twice(text):
+    data = payload([]).removesuffix(b"]}") + b'"' + text * 2_000_000 + b"\\"
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(PayloadError):
+            parse(data, Limits(values_max=100_000))
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(data)
+    finally:
+        tracemalloc.stop()
+
+
+def test_texts_are_values_even_if_nothing_is_between_them():
+    data = listed(b'"%b"' % (b"," * 100), b'""' * 100)
+
+    with pytest.raises(PayloadError, match="more than 40 values"):
+        parse(data, Limits(values_max=40))
 
 
 def test_one_entry_may_hold_many_values():

@@ -184,8 +184,13 @@ class _Invocation:
         position = kinesis and Position(self._stream, kinesis["shardId"], kinesis["sequenceNumber"])
         record = Record(data, position, (kinesis or item).get("approximateArrivalTimestamp"))
         self._metrics.record_bytes += len(data)
-        self._metrics.newest_ms = record.arrival_ms
+        self._see(record.arrival_ms)
         return record
+
+    def _see(self, arrival_ms: int | None) -> None:
+        """An invocation may have records of several shards, of which one is behind."""
+        if arrival_ms is not None:
+            self._metrics.newest_ms = max(arrival_ms, self._metrics.newest_ms or arrival_ms)
 
     def _fail(self, item: Mapping[str, Any], error: str, reason: str) -> Answer:
         self._metrics.dead_letters[error] += 1

@@ -6,14 +6,13 @@ Source: Aurora User Guide, "Monitoring database activity streams". On the wire
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from types import MappingProxyType
 
 import msgspec
 
 from dastream.errors import NOT_JSON, EnvelopeError
 from dastream.format.limits import Limits
+from dastream.format.members import NOTHING, Others, check_utf8, last_name
 from dastream.format.primitives import primitives
 
 __all__ = ["Envelope", "parse"]
@@ -22,9 +21,6 @@ KEY_BYTES_MAX = 6144
 """The longest ciphertext that KMS takes (KMS API reference, Decrypt, CiphertextBlob)."""
 
 _TYPE = "DatabaseActivityMonitoringRecords"
-
-
-_NOTHING: Mapping[str, msgspec.Raw] = MappingProxyType({})
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False):
@@ -47,12 +43,9 @@ class _OnlyMembers(_Members, forbid_unknown_fields=True):
     """The same, if there is nothing else: then nothing is left unread."""
 
 
-_LAST_NAME = re.compile(r"(\w+)`")
-"""Where msgspec names the member that an error is about."""
-
 _decode = msgspec.json.Decoder(_Members).decode
 _decode_only = msgspec.json.Decoder(_OnlyMembers).decode
-_decode_all = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_others = Others(_Members)
 
 
 def parse(data: bytes, limits: Limits = Limits()) -> Envelope:  # noqa: B008 - immutable
@@ -65,11 +58,11 @@ def parse(data: bytes, limits: Limits = Limits()) -> Envelope:  # noqa: B008 - i
             f"envelope: longer than {limits.envelope_bytes_max} bytes",
             hint="raise DASTREAM_ENVELOPE_BYTES_MAX if the record is known to be good",
         )
-    more = _NOTHING
+    more = NOTHING
     try:
         members: _Members = _decode_only(data)
     except NOT_JSON:  # or there is more in it than we know
-        members, more = _read(data)
+        members, more = _read(data, limits)
     if members.type != _TYPE:
         raise EnvelopeError(
             "envelope: the type is not that of an activity stream",
@@ -88,15 +81,18 @@ def parse(data: bytes, limits: Limits = Limits()) -> Envelope:  # noqa: B008 - i
     return Envelope(members.version, message, key, more)
 
 
-def _read(data: bytes) -> tuple[_Members, Mapping[str, msgspec.Raw]]:
+def _read(data: bytes, limits: Limits) -> tuple[_Members, Mapping[str, msgspec.Raw]]:
     try:
-        data.decode()  # raw members are passed on unread, so nothing else would look
-        everything = _decode_all(data)
+        check_utf8(data)  # raw members are passed on unread
+        more = _others(data, limits.more_bytes_max)
     except NOT_JSON:
         raise EnvelopeError("envelope: not a JSON object") from None
-    known = _Members.__struct_fields__
+    if more is None:
+        raise EnvelopeError(
+            f"envelope: more than {limits.more_bytes_max} bytes of unknown members",
+            hint="raise DASTREAM_MORE_BYTES_MAX if the record is known to be good",
+        )
     try:
-        return _decode(data), {k: v for k, v in everything.items() if k not in known}
+        return _decode(data), more
     except msgspec.ValidationError as error:
-        name = _LAST_NAME.findall(str(error))[-1]
-        raise EnvelopeError(f"envelope: {name} is missing or not a string") from None
+        raise EnvelopeError(f"envelope: {last_name(error)} is missing or not a string") from None

@@ -23,6 +23,8 @@ __all__ = ["EncryptedKey", "Header", "parse"]
 
 _TYPE_CUSTOMER_DATA = 0x80
 _NON_FRAMED, _FRAMED = 1, 2
+_FRAME_BYTES_MAX = 2**31 - 1
+"""The specification's field has 32 bits; the official SDKs of Java and Python take 31."""
 
 _SUITES_V1 = {id: suite for id, suite in SUITES.items() if suite.version == 1}
 _SUITES_V2 = {id: suite for id, suite in SUITES.items() if suite.version == 2}
@@ -89,8 +91,8 @@ def _parse_v1(message: bytes, limits: Limits) -> Header:
         raise DecryptError("message header: reserved bytes are not zero")
     if iv_bytes != IV_BYTES:
         raise DecryptError("message header: the IV length is not that of the suite")
-    if content_type != (_FRAMED if frame_bytes else _NON_FRAMED):
-        raise DecryptError("message header: the content type is unknown or does not fit the frames")
+    if content_type != (_FRAMED if frame_bytes else _NON_FRAMED) or frame_bytes > _FRAME_BYTES_MAX:
+        raise _misfit(frame_bytes)
     end = offset + _END_V1.size
     authenticated = message[: end - IV_BYTES - TAG_BYTES]
     return Header(
@@ -115,8 +117,8 @@ def _parse_v2(message: bytes, limits: Limits) -> Header:
     context, wrapping_aad = _context(message[_START_V2.size : offset])
     keys, offset = _encrypted_keys(message, offset, limits)
     content_type, frame_bytes, commitment, tag = _END_V2.unpack_from(message, offset)
-    if content_type != (_FRAMED if frame_bytes else _NON_FRAMED):
-        raise DecryptError("message header: the content type is unknown or does not fit the frames")
+    if content_type != (_FRAMED if frame_bytes else _NON_FRAMED) or frame_bytes > _FRAME_BYTES_MAX:
+        raise _misfit(frame_bytes)
     end = offset + _END_V2.size
     authenticated = message[: end - TAG_BYTES]
     iv = bytes(IV_BYTES)  # not stored
@@ -133,6 +135,12 @@ def _parse_v2(message: bytes, limits: Limits) -> Header:
         tag,
         end,
     )
+
+
+def _misfit(frame_bytes: int) -> DecryptError:
+    if frame_bytes > _FRAME_BYTES_MAX:
+        return DecryptError(f"message header: frames of {frame_bytes} bytes")
+    return DecryptError("message header: the content type is unknown or does not fit the frames")
 
 
 def _refuse(suite_id: int, *, version: int) -> NoReturn:

@@ -39,7 +39,8 @@ _PUBLIC_KEY = b"aws-crypto-public-key"
 class DataKey(bytes):
     """A data key that keeps its cipher beside it, for the many messages that it opens.
 
-    They are let go together. Asking for the cipher of a key that is not 32 bytes is a ValueError.
+    They are let go together. Where AES has no key of that length, asking for the cipher is a
+    ValueError.
     """
 
     @classmethod

@@ -9,8 +9,7 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
-from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -18,6 +17,7 @@ from dastream import surrogates
 from dastream.errors import NOT_JSON, PayloadError
 from dastream.event import Members
 from dastream.format.limits import Limits
+from dastream.format.members import NOTHING, Others, check_utf8, last_name
 from dastream.format.primitives import Inflater, primitives
 from dastream.line import PlainMembers, refuse
 
@@ -40,16 +40,19 @@ _AT_ONCE_BYTES_MIN = 4 * 1024
 _AT_ONCE_BYTES_MAX = 32 * 1024 * 1024
 """Decompressed, for which zlib takes twice the memory."""
 
+_TEXT = re.compile(rb'"[^"\\]*+(?:\\.?[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
+"""A text as JSON has it, or one without an end: at a quotation mark there is always one of them,
+so that no byte is looked at twice."""
+
 _LIST_BEGINS = b'"databaseActivityEventList":['
 _LIST_ENDS = b"]}"
 _COMPACT = frozenset([b'{"'])
 _first_two = itemgetter(slice(2))
 
-_LAST_NAME = re.compile(r"(\w+)`")
-"""Where msgspec names the member that an error is about."""
+_ID_CHARS_MAX = 128
+"""A resource id has `cluster-` or `db-` and 26 more; each event is delivered with both."""
 
-
-_NOTHING: Mapping[str, msgspec.Raw] = MappingProxyType({})
+_Id = Annotated[str, msgspec.Meta(max_length=_ID_CHARS_MAX)]
 
 
 class Payload(msgspec.Struct, frozen=True, gc=False):
@@ -69,8 +72,8 @@ class Payload(msgspec.Struct, frozen=True, gc=False):
 class _Members(msgspec.Struct):
     type: str
     databaseActivityEventList: list[msgspec.Raw]  # noqa: N815 - spelled as on the wire
-    clusterId: str | None = None  # noqa: N815 - the same
-    instanceId: str | None = None  # noqa: N815 - the same
+    clusterId: _Id | None = None  # noqa: N815 - the same
+    instanceId: _Id | None = None  # noqa: N815 - the same
 
 
 _plain_list: Any = list[PlainMembers]  # type: ignore[valid-type]
@@ -83,7 +86,7 @@ _Plain: Any = msgspec.defstruct(
 """`_Members` and no others, with entries that are plain."""
 
 _decode = msgspec.json.Decoder(_Members).decode
-_decode_all = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_others = Others(_Members)
 _decode_plain = msgspec.json.Decoder(_Plain, dec_hook=refuse).decode
 
 
@@ -147,12 +150,11 @@ def parse(payload: bytes, limits: Limits = Limits()) -> Payload:  # noqa: B008 -
     if len(payload) > 2 * limits.values_max:
         _check_size(payload, limits.values_max)
     try:
-        if not payload.isascii():
-            payload.decode()  # raw values are passed on unread, so nothing else would look
+        check_utf8(payload)  # raw values are passed on unread
         return _parse_plain(payload, limits) or _parse_any(payload, limits)
     except msgspec.ValidationError as error:
-        *_, name = ["it", *_LAST_NAME.findall(str(error))]  # a number may be too large anywhere
-        raise PayloadError(f"payload: {name} is missing or of another type") from None
+        name = last_name(error)  # or `it`, since a number may be too large anywhere
+        raise PayloadError(f"payload: {name} is missing, of another type or too long") from None
     except NOT_JSON:
         raise PayloadError("payload: not the JSON of an activity stream") from None
 
@@ -189,7 +191,7 @@ def _parse_plain(payload: bytes, limits: Limits) -> Payload | None:
         entries = _entries(_decode(payload))
         if not _are_compact(entries):
             return None
-    return Payload(members.clusterId or None, members.instanceId or None, entries, found, _NOTHING)
+    return Payload(members.clusterId or None, members.instanceId or None, entries, found, NOTHING)
 
 
 def _cut(payload: bytes, count: int) -> list[bytes] | None:
@@ -238,14 +240,33 @@ def _read(payload: bytes, limits: Limits) -> tuple[_Members, Mapping[str, msgspe
             f"payload: more than {limits.entries_max} entries",
             hint="raise DASTREAM_ENTRIES_MAX if the record is known to be good",
         )
-    known = _Members.__struct_fields__
-    return members, {k: v for k, v in _decode_all(payload).items() if k not in known}
+    more = _others(payload, limits.more_bytes_max)
+    if more is None:
+        raise PayloadError(
+            f"payload: more than {limits.more_bytes_max} bytes of unknown members",
+            hint="raise DASTREAM_MORE_BYTES_MAX if the record is known to be good",
+        )
+    return members, more
 
 
 def _check_size(payload: bytes, values_max: int) -> None:
     """Values are bounded by the commas between them; few bytes have few."""
-    if payload.count(b",") >= values_max:
+    if payload.count(b",") >= values_max and _has_more_values(payload, values_max):
         raise PayloadError(
             f"payload: more than {values_max} values",
             hint="raise DASTREAM_VALUES_MAX if the record is known to be good",
         )
+
+
+def _has_more_values(payload: bytes, values_max: int) -> bool:
+    """The same without the commas in texts: a statement may have any number of them.
+
+    Each text is a value or the name of one, so there is an end to the texts to be looked at, too.
+    """
+    commas = end = 0
+    for texts, text in enumerate(_TEXT.finditer(payload)):
+        commas += payload.count(b",", end, text.start())
+        end = text.end()
+        if commas >= values_max or texts > 2 * values_max:
+            return True
+    return commas + payload.count(b",", end) >= values_max

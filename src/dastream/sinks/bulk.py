@@ -31,7 +31,9 @@ _TIME, _ZONED_TIME = pa.timestamp("us"), pa.timestamp("us", "UTC")
 _TIME_CHARS_MIN = 23
 """Arrow takes times without seconds, too; with a time zone they are shorter than this."""
 
-_YEAR_1_US = -62_135_596_800_000_000
+_DAY_2_US = -62_135_596_800_000_000 + 86_400_000_000
+"""The second day of the year 1: what is before it may be of the year 0, here or where it was
+written, and that is no time."""
 
 _JSON_TYPES = {
     TEXT: pa.string(),
@@ -111,7 +113,7 @@ def _times(texts: pa.Array) -> pa.Array:
         times = texts.cast(_ZONED_TIME).cast(_TIME)
     except pa.ArrowInvalid:
         times = texts.cast(_TIME)
-    if pc.min(times.cast(pa.int64())).as_py() < _YEAR_1_US:
+    if pc.min(times.cast(pa.int64())).as_py() < _DAY_2_US:
         raise _UnusualError
     return times
 

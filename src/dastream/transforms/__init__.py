@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from operator import is_
 from typing import NamedTuple
 
-from dastream.errors import ConfigError, TransformError
-from dastream.event import Event
+import msgspec
+
+from dastream import surrogates
+from dastream.errors import NOT_JSON, ConfigError, TransformError
+from dastream.event import Event, Members, Origin
+from dastream.format.members import check_utf8
 from dastream.transforms.filters import Filter, activity, no_service_users
 
 __all__ = ["DEFAULT", "NamedTransform", "Transform", "apply", "open_transforms"]
@@ -20,6 +25,9 @@ __all__ = ["DEFAULT", "NamedTransform", "Transform", "apply", "open_transforms"]
 Transform = Callable[[Event], Event | None]
 
 ENTRY_POINTS = "dastream.transforms"
+
+
+_decode_object = msgspec.json.Decoder(Members).decode
 
 
 class NamedTransform(NamedTuple):
@@ -58,7 +66,7 @@ def _find(name: str) -> Transform:
         return _BUILT_IN[name]
     try:
         transform = _import(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"transforms: {name} cannot be loaded ({type(error).__name__})",
             hint="name a built-in transform, an installed one, or module:function",
@@ -85,7 +93,8 @@ def apply(
     """The events that all transforms let through; the others are added to `dropped`, by name.
 
     Each transform gets all events that the one before it let through. Raises TransformError with
-    the transform's name if one raises, or returns anything else; nothing is counted then.
+    the transform's name if one raises, exits, or returns anything else, or an event whose entry
+    is not the bytes of a JSON object; nothing is counted then.
     """
     left = list(events)
     counts: dict[str, int] = {}
@@ -99,17 +108,46 @@ def apply(
     return left
 
 
-def _passed(name: str, transform: Transform, events: Sequence[Event]) -> list[Event]:
+def _passed(name: str, transform: Transform, events: list[Event]) -> list[Event]:
     try:
         if isinstance(transform, Filter):
             return transform.keep(events)
         results = [transform(event) for event in events]
-    except Exception as error:  # noqa: BLE001 - a user's code may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a user's code may raise anything, also to exit
         # Its text may quote the event, so only its type is told.
         raise TransformError(f"transform {name}: raised {type(error).__name__}") from None
-    kept = [result for result in results if result is not None]
-    for result in kept:
-        if not isinstance(result, Event):
-            kind = type(result).__name__
-            raise TransformError(f"transform {name}: returned {kind} instead of an event")
-    return kept
+    if all(map(is_, results, events)):
+        return events
+    return [
+        event if result is event else _checked(name, result)
+        for event, result in zip(events, results, strict=True)
+        if result is not None
+    ]
+
+
+def _checked(name: str, result: object) -> Event:
+    """An event that a transform made, without anything that may be left of another entry."""
+    if not isinstance(result, Event):
+        kind = type(result).__name__
+        raise TransformError(f"transform {name}: returned {kind} instead of an event")
+    if not _is_whole(result):
+        raise TransformError(
+            f"transform {name}: returned an event that is not one",
+            hint="its entry has to be the bytes of a JSON object; see Event.replace",
+        )
+    return Event(result.id, result.entry, result.origin)
+
+
+def _is_whole(event: Event) -> bool:
+    if not (isinstance(event.id, str) and isinstance(event.origin, Origin)):
+        return False
+    if not isinstance(event.entry, bytes):
+        return False
+    try:
+        check_utf8(event.entry)
+        surrogates.decode(_decode_object, event.entry)
+    except NOT_JSON:
+        return False
+    return True

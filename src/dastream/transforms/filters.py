@@ -27,19 +27,24 @@ _ENGINES_ANY_CASE = frozenset({"oracle", "sqlserver"})
 _ENGINES_WITH_CLASSES = frozenset({"aurora-postgresql", "postgresql"})
 """Where `class` alone tells a role change; elsewhere the statement has to be looked at."""
 
+_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", "", None})
+"""Where the service's own user of MySQL comes from; no client on the network has such a host."""
+
 _LOGINS = frozenset({"connect", "changeuser", "logon"})
 _FAILED_LOGINS = frozenset(
     {"auth failure", "failed_connect", "login failed", "database authentication failed"}
 )
 
 # Atomic groups: without them, comments in a row would be tried in every combination. What stands
-# in `/*! … */` is no comment to MySQL, so only its beginning is skipped.
+# in `/*! … */` is no comment to MySQL, so only its beginning and its end are skipped.
+_BLANK = r"(?>\s|(?:--|#)[^\n]*(?:\n|\Z)|/\*M?!\d*|/\*.*?\*/|\*/)"
+_ROLE_CHANGES = (
+    "GRANT|REVOKE|DENY|SET PASSWORD|SET DEFAULT ROLE|REASSIGN OWNED"
+    "|(?:ADD|DROP) MEMBER|(?:CHANGE|RESET) (?:OWN )?PASSWORD"
+    "|(?:CREATE|ALTER|DROP|RENAME) (?:USER|(?:(?:SERVER|APPLICATION) )?ROLE|LOGIN|GROUP|PROFILE)"
+)
 _ROLE_CHANGE = re.compile(
-    r"(?>\s|(?:--|#)[^\n]*(?:\n|\Z)|/\*M?!\d*|/\*.*?\*/)*+"
-    r"(?:GRANT|REVOKE|DENY|SET\s+PASSWORD|SET\s+DEFAULT\s+ROLE|REASSIGN\s+OWNED"
-    r"|(?:ADD|DROP)\s+MEMBER|(?:CHANGE|RESET)\s+(?:OWN\s+)?PASSWORD"
-    r"|(?:CREATE|ALTER|DROP|RENAME)\s+"
-    r"(?:USER|(?:(?:SERVER|APPLICATION)\s+)?ROLE|LOGIN|GROUP|PROFILE))\b",
+    rf"{_BLANK}*+(?:{_ROLE_CHANGES.replace(' ', f'{_BLANK}++')})\b",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -67,7 +72,8 @@ def no_service_users(events: Sequence[Event]) -> list[Event]:
 
     Those are `rdsadmin` and `rdsproxyadmin` (Aurora), `RDSADMIN` and `RDSSEC` in any case
     (Oracle, SQL Server). Their failed logins and role changes are kept: that is how it looks
-    when somebody tries to be one of them.
+    when somebody tries to be one of them. So is what `rdsadmin` of MySQL does from another host:
+    there a user is a name at a host, and whoever may create users may create that one.
     """
     try:
         return [
@@ -97,13 +103,19 @@ def _service_users(engine: str) -> Collection[str]:
 
 def _is_worth_seeing(event: Event) -> bool:
     details = _details(event.entry)
-    return _is_role_change(event, details) or _is_failed_login(details)
+    return (
+        _is_role_change(event, details)
+        or _is_failed_login(details)
+        or _is_another_account(event, details)
+    )
 
 
 class _Details(msgspec.Struct):
     """What else of a service user's entry is looked at, of whatever type."""
 
     command: Any = None
+    dbUserName: Any = None  # noqa: N815 - the engine's spelling
+    remoteHost: Any = None  # noqa: N815 - the engine's spelling
     class_: Any = msgspec.field(default=None, name="class")
     exitCode: Any = None  # noqa: N815 - the engine's spelling
     errorMessage: Any = None  # noqa: N815 - the engine's spelling
@@ -117,6 +129,14 @@ def _details(entry: bytes) -> _Details:
         return surrogates.decode(_decode_details, entry)
     except NOT_JSON:
         return _Details()
+
+
+def _is_another_account(event: Event, details: _Details) -> bool:
+    """Whether it is not the service's user of MySQL, but one of its name."""
+    if event.origin.engine.name != "aurora-mysql" or details.dbUserName != "rdsadmin":
+        return False
+    host = details.remoteHost
+    return not (host is None or isinstance(host, str)) or host not in _LOCAL_HOSTS
 
 
 def _is_failed_login(details: _Details) -> bool:

@@ -8,6 +8,7 @@ neither an outcome nor a row count. They arrive in any order, and belong togethe
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,9 +39,20 @@ def _unescape(sql: str, quote: str) -> str:
 
     How many it sets is not documented, so it is as many as stand before every quote: in
     `\'it\\'s\'` one, which leaves `'it\'s'`. Text in which a quote has none is as it was.
+
+    A text of megabytes may be nothing but quotes, so they are counted and not taken one by one.
     """
-    before_quotes = sql.split(quote)[:-1]
-    depth = min((len(text) - len(text.rstrip("\\")) for text in before_quotes), default=0)
+    first = sql.find(quote)
+    depth = first - len(sql[: max(first, 0)].rstrip("\\"))
+    if first < 0:
+        return sql
+    quotes = sql.count(quote)
+
+    def is_too_deep(depth: int) -> bool:
+        return sql.count("\\" * depth + quote) < quotes
+
+    if is_too_deep(depth):
+        depth = bisect_left(range(1, depth), True, key=is_too_deep)
     return sql.replace("\\" * depth + quote, quote)
 
 
