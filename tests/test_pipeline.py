@@ -377,3 +377,12 @@ def test_dead_letter_holds_nothing_but_its_record_and_the_error():
     (letter,) = batch.dead_letters
     assert letter.error.__traceback__ is None
     assert letter.error.__context__ is None
+
+
+def test_memory_is_bounded_also_where_each_line_repeats_what_else_was_in_the_record():
+    envelope = json.loads(sealed([{}] * 200)) | {"unknown": "x" * 60_000}
+    records = [record(json.dumps(envelope).encode(), number) for number in range(1, 6)]
+
+    pipeline(records, [sink := MemorySink()], transforms=(), event_bytes_max=1 << 20).run()
+
+    assert len(sink.batches) == 5  # each would be twelve million bytes of lines

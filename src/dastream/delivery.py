@@ -302,8 +302,9 @@ def _check_listable(part: _Part) -> None:
 
 
 def memory_bytes(events: Sequence[Event]) -> int:
-    """What events take in memory, about."""
-    return sum([EVENT_OVERHEAD_BYTES + len(event.entry) for event in events])
+    """What the events of a record take in memory, about; each line has what else was in it."""
+    more = len(events[0].origin.more or b"") if events else 0
+    return sum([EVENT_OVERHEAD_BYTES + more + len(event.entry) for event in events])
 
 
 def _bare(error: RecordError) -> RecordError:
