@@ -53,8 +53,8 @@ def test_another_client_is_another_session():
 
 def test_sessions_of_two_instances_are_told_apart_though_they_are_mixed():
     def at(instance, event):
-        event.origin = msgspec.structs.replace(event.origin, instance_id=instance)
-        return event
+        origin = msgspec.structs.replace(event.origin, instance_id=instance)
+        return msgspec.structs.replace(event, origin=origin)
 
     some = [at(f"db-{n % 2}", event) for n, event in enumerate(events(1, *["SELECT"] * 6))]
     assert [s.instance_id for s in sessions(some)] == ["db-0", "db-1"]
