@@ -40,9 +40,14 @@ def find_server(name: str) -> Programs:
         pytest.skip(f"{error}")
 
 
-def wait_until_logged(log_directory: Path, text: str, seconds_max: float = 20) -> None:
-    """Until a server's log has this text, which it gets after the answer to the statement."""
+def wait_until_logged(log_directory: Path, *texts: str, seconds_max: float = 20) -> None:
+    """Until a row of a server's log has these texts. It comes after the answer to the client."""
     deadline = time.monotonic() + seconds_max
-    while not any(text in path.read_text() for path in log_directory.glob("*.json")):
-        assert time.monotonic() < deadline, f"not logged: {text}"
+    while not any(all(text in row for text in texts) for row in _rows(log_directory)):
+        assert time.monotonic() < deadline, f"not logged: {texts}"
         time.sleep(0.01)
+
+
+def _rows(log_directory: Path) -> list[str]:
+    paths = log_directory.glob("*.json")
+    return [row for path in paths for row in path.read_text(errors="replace").splitlines()]

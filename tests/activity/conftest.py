@@ -14,6 +14,7 @@ from dastream.activity.log_tail import LogTail
 from dastream.activity.postgres_log import LogReader
 from dastream.errors import ConfigError
 from dastream.local.postgres import PostgresServer
+from servers import wait_until_logged
 
 
 @pytest.fixture(scope="module", params=["pgaudit", "embedded"])
@@ -82,9 +83,12 @@ class Watched:
 def schema(server):
     """A table for the test, `t(a int, b text)`, gone afterwards; the pid of who made it."""
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        pid = connection.info.backend_pid
         connection.execute("CREATE TABLE t (a int, b text)")
-        yield connection.info.backend_pid
+        yield pid
         connection.execute("DROP TABLE IF EXISTS t CASCADE")
+    # Its end comes to the log when it may, and is not to come in the next test.
+    wait_until_logged(server.log_directory, f'"pid":{pid},', "disconnection: ")
 
 
 @pytest.fixture
