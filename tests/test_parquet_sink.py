@@ -307,4 +307,4 @@ def test_sink_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):
 
     with pytest.raises(ConfigError, match="pyarrow is not installed") as caught:
         open_sink(f"{tmp_path.as_uri()}?format=parquet")
-    assert "dastream[lake]" in caught.value.hint
+    assert ".[lake]" in caught.value.hint

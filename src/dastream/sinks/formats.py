@@ -74,7 +74,8 @@ def _parquet() -> ModuleType:
         from dastream.sinks import parquet  # noqa: PLC0415 - needs an extra, and is slow to load
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"parquet: {error.name} is not installed", hint="pip install 'dastream[lake]'"
+            f"parquet: {error.name} is not installed",
+            hint="in a checkout of dastream: pip install '.[lake]'",
         ) from None
     return parquet
 
