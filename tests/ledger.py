@@ -128,8 +128,13 @@ class Ledger:
             self.excuse(place)
 
     def begin(self, wanted_ms, *, is_first=True):
-        """Checkpoints are made anew, and at first nobody asks for what came before some time."""
+        """Checkpoints are made anew.
+
+        At first nobody asks for what came before some time, or for what has expired already.
+        """
         self._through.clear()
+        for place in self._excuses if is_first else ():
+            self.excuse(place)
         self._wanted_ms = wanted_ms if is_first else min(wanted_ms, self._wanted_ms)
         for place in self._fed:
             self._excuse_unwanted(place)

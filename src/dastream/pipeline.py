@@ -140,7 +140,7 @@ class Pipeline:
         if resumption.is_waiting and not self._is_stopped:
             raise SinkError(
                 "sink: a batch is held further than the stream reaches",
-                hint="the stream was recreated or its records expired: deliver to another place",
+                hint="its records have expired: it is completed when the next one comes",
             )
         return self.counters
 

@@ -21,6 +21,7 @@ QUICK = [0.0, 1.0, 30.0, 400.0]
 SLOW = [0.0, 400.0, 20_000.0, 100_000.0]
 """Seconds between two runs: with the slow ones, records expire before they are read."""
 
+DAY_SECONDS = 86_400
 A_DAY = (86_200.0, 86_500.0)
 """When a second run comes so late, records expire while it reads them."""
 
@@ -141,9 +142,12 @@ class History:
         self.ledger.commit(shard, through, [lake.found for lake in self.lakes])
 
     def _pause(self, seconds):
-        """While a machine stands still, its stream may be made again. Tells whether it is."""
+        """While a machine stands still, its stream may be made again.
+
+        Tells whether the run may fail of it, or of what expires of a batch that it forms again.
+        """
         if self._accident != self._recreate or self._chance.random() < 0.5:
-            return False
+            return seconds > DAY_SECONDS
         self.clock.at(self.clock.seconds + self._chance.uniform(0, seconds / 2), self._recreate)
         return True
 
