@@ -176,9 +176,10 @@ class Made(MemorySource):
     def describe(self):
         return super().describe()._replace(**self.made)
 
-    def batches(self, progress, start_ms=0):
+    def batches(self, progress, start_ms=0, lost_ms=0):
         self.asked = (dict(progress), start_ms)
-        return super().batches(progress, start_ms)
+        self.lost_ms = lost_ms
+        return super().batches(progress, start_ms, lost_ms)
 
 
 def test_stream_that_was_made_again_is_read_from_its_start_and_its_past_is_kept_aside():
@@ -205,7 +206,7 @@ def test_crash_while_a_stream_is_begun_anew_does_no_harm():
     sink, checkpoints = MemorySink(), MemoryCheckpoints()
     pipeline(Made(RECORDS, 1), [sink], checkpoints).run()
     again = Made([record(activity(9), 9)], 2, began="7")
-    checkpoints.begin(STREAM, Beginning(2, 0, DAY_MS), aside="elsewhere")  # and here it ended
+    checkpoints.begin(STREAM, Beginning(2, 0, DAY_MS, 0), aside="elsewhere")  # and here it ended
 
     pipeline(again, [sink], checkpoints).run()
 
@@ -231,7 +232,7 @@ def test_time_to_start_from_is_settled_once():
     pipeline(later, [MemorySink()], checkpoints).run()
 
     assert later.asked == ({}, ARRIVAL_MS)
-    assert checkpoints.beginning(STREAM) == Beginning(1, ARRIVAL_MS, DAY_MS)
+    assert checkpoints.beginning(STREAM) == Beginning(1, ARRIVAL_MS, DAY_MS, ARRIVAL_MS - DAY_MS)
 
 
 def test_from_now_on_is_the_streams_own_time_at_the_first_start():
@@ -240,7 +241,7 @@ def test_from_now_on_is_the_streams_own_time_at_the_first_start():
     pipeline(source, [MemorySink()], checkpoints).run()
 
     assert source.asked == ({}, ARRIVAL_MS)
-    assert checkpoints.beginning(STREAM) == Beginning(1, ARRIVAL_MS, DAY_MS)
+    assert checkpoints.beginning(STREAM) == Beginning(1, ARRIVAL_MS, DAY_MS, ARRIVAL_MS - DAY_MS)
 
 
 def test_from_now_on_skips_nothing_where_the_lake_shows_that_there_was_an_earlier_start():
@@ -318,7 +319,7 @@ def half_delivered(records, through=None):
 def test_state_of_another_place_within_a_batch_that_is_held_in_part_does_not_divide_it():
     records = [record(activity(1), 1), record(GARBAGE, 2), record(activity(3), 3)]
     storage, foreign = half_delivered(records), MemoryCheckpoints()
-    foreign.begin(STREAM, Beginning(0, 0, DAY_MS), aside="elsewhere")
+    foreign.begin(STREAM, Beginning(0, 0, DAY_MS, 0), aside="elsewhere")
     foreign.commit(STREAM, SHARD, "1")
 
     run(records, [LakeSink(storage)], foreign, batch_records_max=1)
@@ -351,7 +352,7 @@ def test_batch_that_is_held_in_part_and_begins_before_the_start_of_a_state_stops
         record(activity(3), 3, arrival_ms=ARRIVAL_MS + 2),
     ]
     storage, foreign = half_delivered(wanted), MemoryCheckpoints()
-    foreign.begin(STREAM, Beginning(0, start_ms, DAY_MS), aside="elsewhere")
+    foreign.begin(STREAM, Beginning(0, start_ms, DAY_MS, 0), aside="elsewhere")
 
     with pytest.raises(SinkError, match="begins after its first record") as caught:
         pipeline(Made(wanted, 0), [LakeSink(storage)], foreign).run()
@@ -361,23 +362,15 @@ def test_batch_that_is_held_in_part_and_begins_before_the_start_of_a_state_stops
     assert sum(dead_letters(storage).values()) == 1
 
 
-@pytest.mark.parametrize(("retention_ms", "progress"), [(7 * DAY_MS, {SHARD: "0"}), (DAY_MS, {})])
-def test_what_expired_before_the_retention_was_raised_is_asked_for(retention_ms, progress):
-    """So the source finds a gap: raising it brings nothing back."""
-    checkpoints = MemoryCheckpoints()
-    checkpoints.begin(STREAM, Beginning(1, ARRIVAL_MS - 3 * DAY_MS, DAY_MS), aside="none")
-    source = Made(RECORDS, 1, retention_ms=retention_ms)
-
-    pipeline(source, [MemorySink()], checkpoints).run()
-
-    assert source.asked == (progress, ARRIVAL_MS - 3 * DAY_MS)
-
-
-def test_shortest_retention_that_was_seen_is_remembered():
-    checkpoints = MemoryCheckpoints()
-    for days in (7, 1, 7):
-        source = Made(RECORDS, 1, retention_ms=days * DAY_MS)
+def test_what_may_have_expired_before_the_retention_was_raised_stays_lost():
+    """Raising it brings nothing back; and it may have been raised just before a start."""
+    checkpoints, lost = MemoryCheckpoints(), []
+    for number, days in enumerate((7, 1, 7, 7)):
+        at = record(activity(number), number + 1, arrival_ms=ARRIVAL_MS + number * DAY_MS)
+        source = Made([at], 1, retention_ms=days * DAY_MS)
         pipeline(source, [MemorySink()], checkpoints).run()
+        lost.append((source.lost_ms - ARRIVAL_MS) // DAY_MS)
 
-    assert checkpoints.beginning(STREAM).retention_ms == DAY_MS
-    assert checkpoints.progress(STREAM) == {SHARD: "5"}
+    assert lost == [-7, 0, 1, 1]
+    assert checkpoints.beginning(STREAM).retention_ms == 7 * DAY_MS
+    assert checkpoints.progress(STREAM) == {SHARD: "4"}

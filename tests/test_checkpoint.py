@@ -69,7 +69,10 @@ def test_last_arrivals_of_instances_go_with_a_commit(checkpoints):
     assert checkpoints.seen_ms("other") == {"db.x": 9}
 
 
-FIRST, SECOND = Beginning(1_700_000_000_000, 0, 1), Beginning(1_800_000_000_123, 5, 86_400_000)
+FIRST, SECOND = (
+    Beginning(1_700_000_000_000, 0, 1, 2),
+    Beginning(1_800_000_000_123, 5, 86_400_000, 9),
+)
 
 
 def test_stream_that_was_not_begun_has_no_beginning(checkpoints):
@@ -105,7 +108,7 @@ def test_progress_of_an_earlier_stream_is_kept_aside_when_its_name_is_begun_anew
 def test_progress_stays_when_more_is_known_of_the_same_stream(checkpoints):
     checkpoints.begin("stream", SECOND, aside="stream@none")
     checkpoints.commit("stream", "shard-0", "10")
-    shorter = SECOND._replace(retention_ms=1)
+    shorter = SECOND._replace(lost_ms=10)
     checkpoints.begin("stream", shorter, aside="stream@earlier")
 
     assert checkpoints.beginning("stream") == shorter

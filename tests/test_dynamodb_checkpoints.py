@@ -32,13 +32,13 @@ def consumer(table):
 
 def test_next_start_goes_on_where_the_last_one_ended(consumer):
     first = consumer()
-    first.begin(STREAM, Beginning(1_700_000_000_000, 5, 86_400_000), aside="aside")
+    first.begin(STREAM, Beginning(1_700_000_000_000, 5, 86_400_000, 3), aside="aside")
     first.commit(STREAM, "shard-0", "10")
     first.commit(STREAM, "shard-1", SHARD_END)
 
     second = consumer()
 
-    assert second.beginning(STREAM) == Beginning(1_700_000_000_000, 5, 86_400_000)
+    assert second.beginning(STREAM) == Beginning(1_700_000_000_000, 5, 86_400_000, 3)
     assert second.progress(STREAM) == {"shard-0": "10", "shard-1": SHARD_END}
 
 
@@ -63,7 +63,7 @@ def test_older_consumer_cannot_begin_a_stream_anew(consumer):
     newer.commit(STREAM, "shard-0", "11")
 
     with pytest.raises(ServiceError, match="taken this stream over"):
-        older.begin(STREAM, Beginning(1, 0, 2), aside="aside")
+        older.begin(STREAM, Beginning(1, 0, 2, 3), aside="aside")
 
     assert consumer().progress(STREAM) == {"shard-0": "11"}
 

@@ -464,3 +464,41 @@ def test_shard_that_goes_while_it_is_read_is_a_gap_to_its_end_but_only_if_the_st
     found = list(batches)
     assert [batch.gap for batch in found if batch.gap] == [Gap("a", "2", SHARD_END, NOON_MS)]
     assert sorted(sequences(found)) == [1, 2, 9]
+
+
+def ahead(reading):
+    found = reading.ahead()
+    return found if found is None else [int(record.data) for record in found]
+
+
+def test_what_is_ahead_is_known_once_all_shards_are_at_their_tips():
+    kinesis = FakeKinesis(a=Shard(1), b=Shard(2))
+    reading = source(kinesis, once=False, limits=BatchLimits(flush_bytes_max=1))
+    batches = reading.batches({})
+
+    assert (data(next(batches)), ahead(reading)) == ([1], None)
+    assert (data(next(batches)), ahead(reading)) == ([2], [])
+
+
+def test_what_is_ahead_is_not_known_before_children_are_read():
+    kinesis = FakeKinesis(a=Shard(1, is_closed=True), b=Shard(2, parents=("a",)))
+    reading = source(kinesis, once=False, limits=BatchLimits(flush_bytes_max=1))
+    batches = reading.batches({})
+
+    assert (data(next(batches)), ahead(reading)) == ([1], None)
+    assert (next(batches).through, ahead(reading)) == (SHARD_END, None)
+    assert (data(next(batches)), ahead(reading)) == ([2], [])
+
+
+def test_records_of_the_next_day_and_the_next_batch_are_ahead():
+    kinesis = FakeKinesis(a=Shard((1, NOON), (2, NOON + timedelta(days=1))), b=Shard(3, 4))
+    reading = source(kinesis, once=False, limits=BatchLimits(flush_age_seconds_max=0))
+    batches = reading.batches({})
+
+    assert (data(next(batches)), ahead(reading)) == ([1], None)
+    assert (data(next(batches)), ahead(reading)) == ([2], None)
+    assert (data(next(batches)), ahead(reading)) == ([3, 4], [])
+
+
+def data(batch):
+    return [int(record.data) for record in batch.records]

@@ -126,8 +126,8 @@ def gapped(gap):
     """A source whose second batch comes after a gap."""
 
     class Gapped(MemorySource):
-        def batches(self, progress, start_ms=0):
-            first, second = super().batches(progress, start_ms)
+        def batches(self, progress, start_ms=0, lost_ms=0):
+            first, second = super().batches(progress, start_ms, lost_ms)
             yield first
             yield replace(second, gap=gap)
 

@@ -43,7 +43,7 @@ def test_no_record_that_opens_for_minutes_up_to_the_tip_stops_a_run(batch_record
     records = [record(activity(1), 1), *(poison(n, every_ms=4 * SECOND_MS) for n in range(2, 200))]
     sink, checkpoints = MemorySink(), MemoryCheckpoints()
     read = source(records, batch_records_max)
-    read.is_at_tip = True
+    read.ahead = lambda: ()
     pipeline(records[:1], [sink], checkpoints).run()
 
     for _ in range(3):
@@ -97,17 +97,29 @@ def test_any_number_over_any_time_stops_nobody_if_a_record_behind_them_opens():
     assert (counters.dead_letters, counters.events) == ({"DecryptError": 499}, 2)
 
 
-def test_records_that_were_held_back_are_delivered_if_the_stream_has_gone():
+def test_records_that_were_read_and_are_not_given_yet_are_looked_at_before_a_run_is_stopped():
+    """They may be of another shard, or of the next day."""
+    records = [poison(number, every_ms=MINUTE_MS) for number in range(1, 500)]
+    read = source(records, 100)
+    read.ahead = lambda: [poison(500), record(activity(1), 501)]
+    sink = MemorySink()
+
+    with pytest.raises(KeyServiceError, match="499 records"):  # at the end, which there is here
+        pipeline(read, [sink]).run()
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_records_that_were_held_back_are_delivered_if_the_stream_has_gone(is_gone):
     class Stopped(MemorySource):
-        def batches(self, progress, start_ms=0):
-            yield from super().batches(progress, start_ms)
-            raise SourceError("kinesis: there is no stream here")
+        def batches(self, progress, start_ms=0, lost_ms=0):
+            yield from super().batches(progress, start_ms, lost_ms)
+            raise SourceError("kinesis: it failed", is_gone=is_gone)
 
     sink = MemorySink()
     with pytest.raises(SourceError):
         pipeline(Stopped(STREAM, [poison(1), poison(2)]), [sink]).run()
 
-    assert [len(batch.dead_letters) for batch in sink.batches.values()] == [2]
+    assert [len(batch.dead_letters) for batch in sink.batches.values()] == [2] * is_gone
 
 
 def test_many_records_that_do_not_open_are_not_delivered_if_there_are_no_others():
@@ -156,8 +168,8 @@ def test_no_more_is_held_back_than_there_is_room_for(monkeypatch):
     class Counting(MemorySource):
         count = 0
 
-        def batches(self, progress, start_ms=0):
-            for batch in super().batches(progress, start_ms):
+        def batches(self, progress, start_ms=0, lost_ms=0):
+            for batch in super().batches(progress, start_ms, lost_ms):
                 self.count += 1
                 yield batch
 

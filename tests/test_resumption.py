@@ -92,9 +92,9 @@ def test_batch_that_was_delivered_but_not_committed_is_formed_again(batch_record
 class EndedShard(MemorySource):
     """A source whose shard ends after its records."""
 
-    def batches(self, progress, start_ms=0):
+    def batches(self, progress, start_ms=0, lost_ms=0):
         last = progress.get(SHARD, "0")
-        for batch in super().batches(progress, start_ms):
+        for batch in super().batches(progress, start_ms, lost_ms):
             last = batch.through
             yield batch
         yield RecordBatch(self.stream, SHARD, last, SHARD_END, ())
@@ -178,8 +178,8 @@ def test_batch_that_is_held_further_than_the_stream_reaches_stops():
 
 def test_every_gap_is_told_where_several_lie_in_a_batch_that_is_formed_again():
     class Gapped(MemorySource):
-        def batches(self, progress, start_ms=0):
-            for batch in super().batches(progress, start_ms):
+        def batches(self, progress, start_ms=0, lost_ms=0):
+            for batch in super().batches(progress, start_ms, lost_ms):
                 sequence = batch.through
                 yield replace(batch, gap=Gap(SHARD, batch.after, sequence, None, ARRIVAL_MS))
 

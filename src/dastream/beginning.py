@@ -19,13 +19,15 @@ __all__ = ["Start", "settle"]
 class Start(NamedTuple):
     """From where a run reads: after the progress of each shard, and else from a time on.
 
-    `retention_ms` is for how long the stream keeps a record, `seen_ms` when each instance was heard
+    What arrived before `lost_ms` may have expired, whatever the stream says now. `retention_ms` is
+    for how long it keeps a record, `seen_ms` when each instance was heard
     of last, of those within that time. `told` has a line for people about each thing that was not
     as the last run left it.
     """
 
     progress: Mapping[str, str]
     start_ms: int
+    lost_ms: int
     retention_ms: int
     seen_ms: Mapping[str, int]
     told: tuple[str, ...]
@@ -53,28 +55,29 @@ def settle(source: Source, deliver: Deliverer, checkpoints: Checkpoints) -> Star
     if beginning is None or not is_begun:
         is_held = beginning is None and deliver.holds_anything()
         beginning = _begin(name, stream, checkpoints, beginning, is_held=is_held)
-    elif stream.retention_ms < beginning.retention_ms:
-        beginning = beginning._replace(retention_ms=stream.retention_ms)
+    else:
+        beginning = _seen_again(beginning, stream)
         checkpoints.begin(name, beginning, aside=name)
     for one in held:
         progress.pop(one.shard, None)
         if one.after is not None:
             checkpoints.commit(name, one.shard, one.after)
             progress[one.shard] = one.after
-    if _may_lack(stream, beginning):
-        progress = dict(stream.shards) | progress  # the beginning of a shard makes it a gap
     seen_ms = _recent(checkpoints.seen_ms(name) if is_begun else {}, stream.horizon_ms)
-    return Start(progress, beginning.start_ms, stream.retention_ms, seen_ms, tuple(told))
+    return Start(
+        progress, beginning.start_ms, beginning.lost_ms, stream.retention_ms, seen_ms, tuple(told)
+    )
 
 
-def _may_lack(stream: StreamDescription, beginning: Beginning) -> bool:
-    """Whether wanted records may have expired before the stream was made to keep them longer.
+def _seen_again(beginning: Beginning, stream: StreamDescription) -> Beginning:
+    """What is known of a stream at another start.
 
-    Raising the retention brings nothing back, and a source knows only what it is now.
+    If its retention was raised meanwhile, that may have been a moment ago, and brings nothing back.
     """
-    horizon_ms = stream.now_ms - beginning.retention_ms
-    is_raised = stream.retention_ms > beginning.retention_ms
-    return is_raised and horizon_ms > max(beginning.start_ms, stream.created_ms)
+    lost_ms = stream.now_ms - min(beginning.retention_ms, stream.retention_ms)
+    return beginning._replace(
+        retention_ms=stream.retention_ms, lost_ms=max(beginning.lost_ms, lost_ms)
+    )
 
 
 def _recent(seen_ms: Mapping[str, int], horizon_ms: int) -> dict[str, int]:
@@ -102,7 +105,8 @@ def _begin(
 ) -> Beginning:
     """Begin a stream that the checkpoints do not know."""
     start_ms = _start_ms(stream, earlier, is_held=is_held)
-    beginning = Beginning(stream.created_ms, start_ms, stream.retention_ms)
+    lost_ms = stream.now_ms - stream.retention_ms
+    beginning = Beginning(stream.created_ms, start_ms, stream.retention_ms, lost_ms)
     aside = f"{name}@{iso_time(earlier.created_ms) if earlier else 'unknown'}"
     checkpoints.begin(name, beginning, aside=aside)
     return beginning

@@ -89,7 +89,11 @@ class ServiceError(DastreamError):
 
 
 class SourceError(ServiceError):
-    """The stream cannot be read."""
+    """The stream cannot be read. `is_gone` is whether it was deleted, or another one was made."""
+
+    def __init__(self, message: str, *, hint: str | None = None, is_gone: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.is_gone = is_gone
 
 
 class KeyServiceError(ServiceError):

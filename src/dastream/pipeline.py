@@ -129,7 +129,7 @@ class Pipeline:
             self._tell(line)
         resumption = Resumption(self._deliver.extent)
         with self._lanes() as move:
-            batches = self._source.batches(start.progress, start.start_ms)
+            batches = self._source.batches(start.progress, start.start_ms, start.lost_ms)
             for read in opened(
                 self._source, batches, self._deliver.opens, lambda: self._is_stopped
             ):

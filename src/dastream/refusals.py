@@ -41,11 +41,16 @@ class Refusals:
         first, last = self._arrivals_ms or (arrival_ms, arrival_ms)
         self._arrivals_ms = min(first, arrival_ms), max(last, arrival_ms)
 
-    def are_too_many(self, *, is_at_tip: bool) -> bool:
-        """Whether it is the key: many over a long time with nothing behind them, or large ones."""
+    @property
+    def are_too_many(self) -> bool:
+        """Whether they are many over a long time, or as large as all that is held back."""
         first, last = self._arrivals_ms or (0, 0)
-        is_long = last - first >= MS_MIN and self.count >= RECORDS_MIN
-        return (is_at_tip and is_long) or self._bytes >= BYTES_MIN
+        return (last - first >= MS_MIN and self.count >= RECORDS_MIN) or self.are_too_large
+
+    @property
+    def are_too_large(self) -> bool:
+        """Whether there is no room to hold back more."""
+        return self._bytes >= BYTES_MIN
 
 
 def opened(
@@ -56,7 +61,7 @@ def opened(
     Whoever is started again after each failure, as by systemd, would else make dead letters of a
     stream whose key is wrong, a few at each start. Held back they wait in the stream, and a record
     that opens may be behind them, or come once the database runs again. What is left at the end is
-    delivered if it is little, or if the source fails, as there may be no more of it; but not if
+    delivered if it is little, or if the stream has gone, as there is no more of it; but not if
     somebody stopped the run. Raises KeyServiceError if it is the key.
     """
     held: list[RecordBatch] = []
@@ -65,20 +70,29 @@ def opened(
         for batch in batches:
             held.append(batch)
             has_opened = any(_opens(record, opens, refusals) for record in batch.records)
-            if not has_opened and refusals.are_too_many(is_at_tip=source.is_at_tip):
+            if not has_opened and refusals.are_too_many and not _may_open(source, opens, refusals):
                 raise _wrong_key(refusals)
             if has_opened or not refusals.count or _is_full(held):
                 refusals = Refusals()
                 yield from held
                 held.clear()
-    except SourceError:
-        yield from held
+    except SourceError as error:
+        if error.is_gone:
+            yield from held
         raise
     if is_stopped():
         return
     if refusals.count >= RECORDS_MIN:
         raise _wrong_key(refusals)
     yield from held
+
+
+def _may_open(source: Source, opens: Opens, refusals: Refusals) -> bool:
+    """Whether a record that opens is behind those that were refused, or may be."""
+    ahead = source.ahead()
+    if ahead is None:
+        return not refusals.are_too_large
+    return any(opens(record) for record in ahead)
 
 
 def _is_full(held: Iterable[RecordBatch]) -> bool:

@@ -41,7 +41,6 @@ class MemorySource:
     ) -> None:
         self.stream = stream
         self.lag_ms: Mapping[str, int] = {}
-        self.is_at_tip = False
         self._batch_records_max = batch_records_max
         self._is_stopped = False
         self._shards: dict[str, list[Record]] = {}
@@ -59,7 +58,13 @@ class MemorySource:
             shards=dict.fromkeys(self._shards, BEGINNING),
         )
 
-    def batches(self, progress: Mapping[str, str], start_ms: int = 0) -> Iterator[RecordBatch]:
+    def ahead(self) -> Iterable[Record] | None:
+        return None  # the end tells soon
+
+    def batches(
+        self, progress: Mapping[str, str], start_ms: int = 0, lost_ms: int = 0
+    ) -> Iterator[RecordBatch]:
+        del lost_ms  # nothing expires here
         for shard, records in self._shards.items():
             after = progress.get(shard)
             skipped = 0 if after else sum(_arrival_ms(record) < start_ms for record in records)

@@ -64,7 +64,7 @@ class History:
         self._at_once = at_once
         self._make_consumer = make_consumer
         self._accident = chance.choice(
-            [None, None, self.kinesis.change_retention, self._recreate, self.checkpoints.lose]
+            [None, None, self.kinesis.raise_retention, self._recreate, self.checkpoints.lose]
         )
         self._pauses = chance.choice([QUICK, QUICK, SLOW])
         self._late_seconds = chance.choice([0.0, 0.0, 0.0, chance.uniform(*A_DAY)])

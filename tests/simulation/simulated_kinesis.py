@@ -96,10 +96,10 @@ class SimulatedKinesis:
             self._close(right)
             self._add(range(left.hashes.start, right.hashes.stop), left.id, right.id)
 
-    def change_retention(self):
+    def raise_retention(self):
         """What has expired by now has gone for good."""
         self.expire()
-        self._retention_hours = self._chance.choice(RETENTION_HOURS)
+        self._retention_hours = max(RETENTION_HOURS)
 
     def expire(self):
         """Take away what is older than the retention."""
@@ -126,17 +126,17 @@ class SimulatedKinesis:
         assert (StreamName is None) != (NextToken is None)
         self.expire()
         if NextToken is None:
-            assert ShardFilter in (None, {"Type": "AT_TRIM_HORIZON"})
-            after, is_filtered = "", ShardFilter is not None
+            assert ShardFilter is None or ShardFilter["Type"] == "AT_TIMESTAMP"
+            after, moment = "", ShardFilter and ShardFilter["Timestamp"].timestamp() * 1000
         else:
-            after, is_filtered = NextToken
+            after, moment = NextToken
         left = [
             shard
             for shard in self.shards.values()
-            if shard.id > after and (not is_filtered or self._was_open_at_horizon(shard))
+            if shard.id > after and (moment is None or _was_open(shard, moment))
         ]
         page = left[: self._chance.randint(1, 4)]
-        more = {"NextToken": (page[-1].id, is_filtered)} if len(left) > len(page) else {}
+        more = {"NextToken": (page[-1].id, moment)} if len(left) > len(page) else {}
         return {"Shards": [_listed(shard) for shard in page]} | more
 
     def get_shard_iterator(self, *, StreamName, ShardId, ShardIteratorType, **place):  # noqa: N803
@@ -155,10 +155,6 @@ class SimulatedKinesis:
         shard = self._shard(name)
         self._hold_to_limit(shard)
         return self._page(shard, int(place))
-
-    def _was_open_at_horizon(self, shard):
-        horizon_ms = max(self.created_ms, self._clock.now_ms - self._retention_hours * 3_600_000)
-        return shard.created_ms <= horizon_ms and (shard.closed_ms or horizon_ms) >= horizon_ms
 
     def _page(self, shard, place):
         left = [record for record in shard.records if record.sequence >= place]
@@ -219,6 +215,10 @@ class SimulatedKinesis:
     def _next_sequence(self):
         self._sequence += self._chance.randint(1, 3)
         return self._sequence
+
+
+def _was_open(shard, moment):
+    return shard.created_ms <= moment and (shard.closed_ms or moment) >= moment
 
 
 def _listed(shard):

@@ -12,13 +12,14 @@ class Beginning(NamedTuple):
     """What is settled when a stream is first read, in milliseconds since 1970.
 
     `created_ms` is the stream's creation, which tells it from a later one of the same name;
-    records that arrived from `start_ms` on are wanted. `retention_ms` is the shortest time for
-    which the stream was seen to keep a record since.
+    records that arrived from `start_ms` on are wanted. `retention_ms` is for how long the stream
+    kept a record at the last start, and what arrived before `lost_ms` may have expired by then.
     """
 
     created_ms: int
     start_ms: int
     retention_ms: int
+    lost_ms: int
 
 
 class Checkpoints(Protocol):

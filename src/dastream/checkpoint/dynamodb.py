@@ -118,7 +118,7 @@ class DynamodbCheckpoints:
             raise _cannot_begin(self._table, error) from None
         found = answer["Attributes"]
         beginning = None
-        if "retention_ms" in found:
+        if "lost_ms" in found:
             beginning = Beginning(*(int(found[name]["N"]) for name in Beginning._fields))
         progress = {shard: through["S"] for shard, through in found["shards"]["M"].items()}
         seen = found.get("seen", _numbers({}))["M"].items()

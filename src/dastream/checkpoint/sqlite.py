@@ -48,12 +48,12 @@ class SqliteCheckpoints:
 
     def beginning(self, stream: str) -> Beginning | None:
         rows = self._read(
-            "SELECT created_ms, start_ms, retention_ms FROM begun WHERE stream = ?", stream
+            "SELECT created_ms, start_ms, retention_ms, lost_ms FROM begun WHERE stream = ?", stream
         )
         return Beginning(*rows[0]) if rows else None
 
     def begin(self, stream: str, beginning: Beginning, *, aside: str) -> None:
-        store = ("INSERT OR REPLACE INTO begun VALUES (?, ?, ?, ?)", (stream, *beginning))
+        store = ("INSERT OR REPLACE INTO begun VALUES (?, ?, ?, ?, ?)", (stream, *beginning))
         before = self.beginning(stream)
         if before is not None and before.created_ms == beginning.created_ms:
             self._write(store)
@@ -119,7 +119,7 @@ def _open_database(path: Path) -> sqlite3.Connection:
         database.execute(
             "CREATE TABLE IF NOT EXISTS begun (stream TEXT PRIMARY KEY,"
             " created_ms INTEGER NOT NULL, start_ms INTEGER NOT NULL,"
-            " retention_ms INTEGER NOT NULL)"
+            " retention_ms INTEGER NOT NULL, lost_ms INTEGER NOT NULL)"
         )
         database.execute(
             "CREATE TABLE IF NOT EXISTS seen (stream TEXT, instance TEXT,"

@@ -181,9 +181,8 @@ def _check_complete(batch: EventBatch, settled: EventBatch, key: str) -> None:
 
     Readers take one format of a batch, so its events would be gone for them.
     """
-    if len(batch.dead_letters) > len(settled.dead_letters) or any(
-        letter not in settled.dead_letters for letter in batch.dead_letters
-    ):
+    settled_now = {letter.record.position for letter in settled.dead_letters}
+    if any(letter.record.position not in settled_now for letter in batch.dead_letters):
         raise SinkError(
             f"sink: {key} has events of a record that does not decode now",
             hint="deliver in its format, or mend what keeps the record from decoding",

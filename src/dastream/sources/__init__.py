@@ -6,13 +6,13 @@ is handed to it, and the pipeline stores it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import NamedTuple, Protocol
 
 from dastream.errors import ConfigError
-from dastream.record import RecordBatch
+from dastream.record import Record, RecordBatch
 from dastream.settings import split_url
 from dastream.sources.batcher import BatchLimits
 
@@ -63,21 +63,27 @@ class Source(Protocol):
         """How far behind the tip of its shard the last read of each shard was."""
         ...
 
-    @property
-    def is_at_tip(self) -> bool:
-        """Whether every shard that is being read has been read to its tip at least once."""
+    def ahead(self) -> Iterable[Record] | None:
+        """The records that were read and not given in a batch yet.
+
+        None unless all shards are read to their tips, so that there are no others. Asked by whoever
+        takes the batches, between two of them.
+        """
         ...
 
     def describe(self) -> StreamDescription:
         """Ask for the stream. Raises SourceError."""
         ...
 
-    def batches(self, progress: Mapping[str, str], start_ms: int = 0) -> Iterator[RecordBatch]:
+    def batches(
+        self, progress: Mapping[str, str], start_ms: int = 0, lost_ms: int = 0
+    ) -> Iterator[RecordBatch]:
         """Batches of each shard, strictly one after another from its `progress` on.
 
         A shard without progress gives what arrived from `start_ms` on, and a gap if some of that
-        may have expired. Ends when it was told to stop, or, for a source that reads once, at the
-        tip of every shard. What has been read by then is yielded before. Raises SourceError.
+        may have expired: what arrived before `lost_ms` may, whatever the stream tells now. Ends
+        when it was told to stop, or, for a source that reads once, at the tip of every shard. What
+        has been read by then is yielded before. Raises SourceError.
         """
         ...
 

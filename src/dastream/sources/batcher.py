@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from dastream.record import (
     DAY_MS,
@@ -57,6 +58,12 @@ class Batcher:
     def waiting_bytes(self) -> int:
         """What the records that are not due yet take in memory, about."""
         return self._bytes + RECORD_OVERHEAD_BYTES * len(self._records)
+
+    @property
+    def ahead(self) -> Iterator[Record]:
+        """The records that are not given in a batch yet."""
+        yield from chain.from_iterable(batch.records for batch in self._full)
+        yield from self._records
 
     def add(self, record: Record, gap: Gap | None = None) -> None:
         """Take the shard's next record, and what may be missing before it."""

@@ -6,14 +6,15 @@ Source of limits and answers: Kinesis API reference (ListShards, GetShardIterato
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 from urllib.parse import parse_qs
 
 from dastream.clients import open_client
 from dastream.errors import ConfigError, SourceError
-from dastream.record import SHARD_END, Gap, RecordBatch
+from dastream.record import SHARD_END, Gap, Record, RecordBatch
 from dastream.settings import split_url
 from dastream.sources import StreamDescription
 from dastream.sources.batcher import Batcher, BatchLimits
@@ -105,6 +106,7 @@ class KinesisSource:
         self._clock = clock
         self._sleep = sleep
         self._is_stopped = False
+        self._is_resharded = False
         self._lasting_ms = 0
         self._standing = Standing(client, stream, clock)
         self._readers: dict[str, ShardReader] = {}
@@ -115,9 +117,11 @@ class KinesisSource:
         now = self._clock()
         return {shard: reader.lag_at(now) for shard, reader in self._readers.copy().items()}
 
-    @property
-    def is_at_tip(self) -> bool:
-        return all(reader.has_reached_tip for reader in self._readers.copy().values())
+    def ahead(self) -> Iterable[Record] | None:
+        readers = self._readers.values()
+        if self._is_resharded or not all(reader.is_at_tip for reader in readers):
+            return None
+        return chain.from_iterable(reader.batcher.ahead for reader in readers)
 
     def describe(self) -> StreamDescription:
         """Raises SourceError."""
@@ -133,8 +137,11 @@ class KinesisSource:
         self._lasting_ms = described.lasting_ms
         return described
 
-    def batches(self, progress: Mapping[str, str], start_ms: int = 0) -> Iterator[RecordBatch]:
+    def batches(
+        self, progress: Mapping[str, str], start_ms: int = 0, lost_ms: int = 0
+    ) -> Iterator[RecordBatch]:
         """Rounds over the open shards, until told to stop or, for `once`, at the tips."""
+        self._standing.lost_ms = max(self._standing.lost_ms, lost_ms)
         shards = list_shards(self._client, self.stream)
         yield from self._expired(shards, progress)
         finished = {shard for shard, through in progress.items() if through == SHARD_END}
@@ -168,6 +175,7 @@ class KinesisSource:
             for reader in self._readers.values():
                 yield from reader.batcher.ready()
             ended = [shard for shard, reader in self._readers.items() if reader.is_ended]
+            self._is_resharded = bool(ended)  # until their children are open
             for shard in ended:
                 reader = self._readers.pop(shard)
                 yield from reader.batcher.end(reader.gap_at_end)
@@ -175,7 +183,8 @@ class KinesisSource:
                 finished.update(ended)
                 shards = list_shards(self._client, self.stream)
                 self._open_readers(shards, progress, finished, start_ms)
-            elif self._once and self.is_at_tip:
+                self._is_resharded = False
+            elif self._once and all(r.has_reached_tip for r in self._readers.values()):
                 return
 
     def stop(self) -> None:

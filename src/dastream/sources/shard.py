@@ -109,6 +109,11 @@ class ShardReader:
         self._is_fresh = True  # the iterator is: no page came by it
         self._iterator = self._new_iterator()
 
+    @property
+    def is_at_tip(self) -> bool:
+        """Whether the last page was at the tip, and no other shard goes on from there."""
+        return self.has_reached_tip and self._lag_ms == 0 and not self.is_ended
+
     def lag_at(self, now: float) -> int:
         """How far the last page was behind the tip, and for how long the next is overdue."""
         return self._lag_ms + max(0, int(now - self.due)) * 1000

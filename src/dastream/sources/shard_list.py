@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ __all__ = [
     "StreamSummary",
     "ancestors",
     "list_shards",
-    "open_at_horizon",
+    "open_at",
     "source_error",
     "summarize",
 ]
@@ -82,12 +82,10 @@ def list_shards(client: Any, stream: str, **filter: Any) -> dict[str, ListedShar
     return shards
 
 
-def open_at_horizon(client: Any, stream: str) -> set[str]:
-    """The shards that took records already when the oldest one that is left came.
-
-    Their first records may have expired. Raises SourceError.
-    """
-    shards = list_shards(client, stream, ShardFilter={"Type": "AT_TRIM_HORIZON"})
+def open_at(client: Any, stream: str, time_ms: int) -> set[str]:
+    """The shards that took records at a time. Raises SourceError."""
+    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    shards = list_shards(client, stream, ShardFilter={"Type": "AT_TIMESTAMP", "Timestamp": moment})
     # A shard and its parent are never open at once: then the filter was not heeded.
     return {shard.id for shard in shards.values() if not shard.parents & shards.keys()}
 
@@ -119,6 +117,7 @@ def source_error(stream: str, error: CallError) -> SourceError:
         return SourceError(
             f"kinesis: there is no stream {stream} here",
             hint="check the name and the region; an activity stream that was stopped is deleted",
+            is_gone=True,
         )
     hint = "check region and credentials, and that this role may list, describe and read it"
     if error.code in _THROTTLED:

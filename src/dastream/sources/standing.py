@@ -11,7 +11,7 @@ from dastream.sources.shard_list import (
     StreamSummary,
     ancestors,
     list_shards,
-    open_at_horizon,
+    open_at,
     summarize,
 )
 
@@ -35,7 +35,8 @@ HORIZON_MARGIN_MS = 2000
 class Standing:
     """Asks for the stream again wherever it may have changed unseen, once a second at most.
 
-    `clock` tells seconds that never go back.
+    `clock` tells seconds that never go back. What arrived before `lost_ms` may have expired: the
+    latest of all horizons that there may have been.
     """
 
     def __init__(self, client: Any, stream: str, clock: Callable[[], float]) -> None:
@@ -44,6 +45,7 @@ class Standing:
         self._clock = clock
         self._summary: StreamSummary | None = None
         self._asked = -math.inf
+        self.lost_ms = 0
 
     def describe(self) -> StreamSummary:
         """The stream that is to be read from now on. Raises SourceError."""
@@ -76,11 +78,11 @@ class Standing:
         SourceError.
         """
         now = self._now()
-        horizon_ms = now.now_ms - now.retention_ms + HORIZON_MARGIN_MS
+        horizon_ms = self.lost_ms + HORIZON_MARGIN_MS
         if horizon_ms <= max(start_ms, now.created_ms):
             return False
         shards = list_shards(self._client, self._stream)
-        return not ancestors(shards, shard) & open_at_horizon(self._client, self._stream)
+        return not ancestors(shards, shard) & open_at(self._client, self._stream, horizon_ms)
 
     def _now(self) -> StreamSummary:
         asked = self._clock()
@@ -92,6 +94,11 @@ class Standing:
                 f"kinesis: {self._stream} was deleted and made again meanwhile",
                 hint="start the run again: it keeps the old progress aside and begins the new "
                 "stream from its start",
+                is_gone=True,
             )
+        before = self._summary or summary
+        # If the retention was raised since, that may have been a moment ago.
+        lost_ms = summary.now_ms - min(before.retention_ms, summary.retention_ms)
+        self.lost_ms = max(self.lost_ms, lost_ms)
         self._summary, self._asked = summary, asked
         return summary
