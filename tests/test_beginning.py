@@ -261,7 +261,7 @@ def test_all_that_the_stream_has_is_settled_as_the_time_from_which_on_it_can_be_
     pipeline(first, [MemorySink()], checkpoints).run()
     pipeline(second, [MemorySink()], checkpoints).run()
 
-    assert first.asked[1] == second.asked[1] == ARRIVAL_MS - DAY_MS + 300_000
+    assert first.asked[1] == second.asked[1] == ARRIVAL_MS - DAY_MS + 120_000
 
 
 def test_lake_without_state_is_asked_for_all_since_the_creation_of_the_stream_however_old_it_is():
@@ -282,7 +282,7 @@ def test_stream_that_was_made_again_is_asked_for_all_since_then():
 
     pipeline(again, [MemorySink()], checkpoints).run()
 
-    assert again.asked == ({}, ARRIVAL_MS - DAY_MS + 300_000)
+    assert again.asked == ({}, ARRIVAL_MS - DAY_MS + 120_000)
 
 
 def test_start_that_is_to_come_is_refused_before_it_is_stored():

@@ -262,7 +262,7 @@ def test_description_is_that_of_kinesis_by_its_own_clock():
 
     assert described == (NOON_MS - 9 * DAY_MS, NOON_MS, DAY_MS, 0, {"a": "7"})
     assert described.horizon_ms == NOON_MS - DAY_MS
-    assert described.lasting_ms == NOON_MS - DAY_MS + 300_000
+    assert described.lasting_ms == NOON_MS - DAY_MS + 120_000
     young = described._replace(created_ms=NOON_MS - 1)
     assert young.horizon_ms == young.lasting_ms == NOON_MS - 1
 

@@ -61,8 +61,10 @@ class FencedCheckpoints:
 
     def begin(self, generation, stream, beginning, *, aside):
         self._check(generation)
+        is_new = _is_new(self.held.beginning(stream), beginning)
         self.held.begin(stream, beginning, aside=aside)
-        self._begun(beginning)
+        if is_new:
+            self._begun(beginning)
 
     def commit(self, generation, stream, shard, through, seen_ms):
         self._check(generation)
@@ -72,6 +74,11 @@ class FencedCheckpoints:
     def _check(self, generation):
         if generation != self._generation:
             raise ServiceError("state: another consumer has started")
+
+
+def _is_new(before, beginning):
+    """Whether a stream is begun, and not only better known than before."""
+    return before is None or before[:2] != beginning[:2]
 
 
 class TableCheckpoints:
@@ -101,8 +108,10 @@ class _Told:
         self._committed = committed
 
     def begin(self, stream, beginning, *, aside):
+        is_new = _is_new(self._checkpoints.beginning(stream), beginning)
         self._checkpoints.begin(stream, beginning, aside=aside)
-        self._begun(beginning)
+        if is_new:
+            self._begun(beginning)
 
     def commit(self, stream, shard, through, seen_ms=None):
         self._checkpoints.commit(stream, shard, through, seen_ms)

@@ -22,7 +22,7 @@ ENTRY_POINTS = "dastream.sources"
 
 _BUILT_IN = {"kinesis": "dastream.sources.kinesis"}
 
-READING_MS = 300_000
+READING_MS = 120_000
 """The time that a first read may take, while what it is to read expires."""
 
 
@@ -48,7 +48,7 @@ class StreamDescription(NamedTuple):
 
     @property
     def lasting_ms(self) -> int:
-        """The time from which on what arrived is there for some minutes yet, to be read."""
+        """The time from which on what arrived is there for two minutes yet, to be read."""
         return max(self.created_ms, self.now_ms - self.retention_ms + READING_MS)
 
 

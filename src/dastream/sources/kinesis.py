@@ -107,7 +107,7 @@ class KinesisSource:
         self._sleep = sleep
         self._is_stopped = False
         self._is_resharded = False
-        self._lasting_ms = 0
+        self._horizon_ms = 0
         self._standing = Standing(client, stream, clock)
         self._readers: dict[str, ShardReader] = {}
 
@@ -134,7 +134,7 @@ class KinesisSource:
             self._start_ms,
             {shard.id: shard.first for shard in shards.values()},
         )
-        self._lasting_ms = described.lasting_ms
+        self._horizon_ms = described.horizon_ms
         return described
 
     def batches(
@@ -246,8 +246,7 @@ class KinesisSource:
         )
 
     def _start_at(self, start_ms: int) -> StartAt:
-        """Where records are about to expire, the horizon is not asked for by its time."""
-        if start_ms <= self._lasting_ms:
+        if start_ms <= self._horizon_ms:
             return TRIM_HORIZON
         moment = datetime.fromtimestamp(start_ms / 1000, UTC)
         return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": moment}
