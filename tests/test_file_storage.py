@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dastream.errors import ServiceError
-from dastream.storage import FileStorage, copy_objects
+from dastream.errors import ConfigError, ServiceError
+from dastream.storage import FileStorage, copy_objects, open_storage
 from dastream.testing import MemoryStorage
 from test_storage import ESCAPING
 
@@ -264,3 +264,12 @@ def test_file_where_a_directory_should_be_is_a_service_error(tmp_path):
         storage.put_if_absent("events/cluster=c/x", b"x")
     with pytest.raises(ServiceError, match="cannot read"):
         storage.get("events/cluster=c/x")
+
+
+@pytest.mark.parametrize("url", ["s3:/bucket/lake", "s3:bucket/lake", "file:lake", "s3:", "file:"])
+def test_url_that_lacks_a_slash_is_no_name_of_a_directory(url, tmp_path, monkeypatch):
+    """An audit trail would go where nobody looks for it."""
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(ConfigError, match="neither file:///DIR nor s3://BUCKET/PREFIX"):
+        open_storage(url)

@@ -93,7 +93,8 @@ class Pipeline:
     """Moves one stream from a source into the sinks of a deliverer.
 
     With `workers` these deliver, several shards at a time, and `deliver` tells what is held.
-    `tell` is given a line for people when something about the stream is not as it should be.
+    `tell` is given a line for people when something about the stream is not as it should be. It
+    `holds_back` records of which none opens, unless they are only to be looked at.
     `retention_ms` is for how long the stream keeps a record, None before `run` has asked.
     """
 
@@ -105,6 +106,7 @@ class Pipeline:
         *,
         workers: Sequence[Deliver] = (),
         tell: Callable[[str], None] = lambda _: None,
+        holds_back: bool = True,
     ) -> None:
         self.counters = Counters()
         self.retention_ms: int | None = None
@@ -114,6 +116,7 @@ class Pipeline:
         self._workers = workers
         self._committing = threading.Lock()
         self._tell = tell
+        self._holds_back = holds_back
         self._is_stopped = False
 
     def run(self) -> Counters:
@@ -130,9 +133,7 @@ class Pipeline:
         resumption = Resumption(self._deliver.extent)
         with self._lanes() as move:
             batches = self._source.batches(start.progress, start.start_ms, start.lost_ms)
-            for read in opened(
-                self._source, batches, self._deliver.opens, lambda: self._is_stopped
-            ):
+            for read in self._opened(batches):
                 if read.gap is not None:
                     self._report(read.gap)
                 for batch, is_held in resumption(read):
@@ -143,6 +144,13 @@ class Pipeline:
                 hint="its records have expired: it is completed when the next one comes",
             )
         return self.counters
+
+    def _opened(self, batches: Iterator[RecordBatch]) -> Iterator[RecordBatch]:
+        if not self._holds_back:
+            return batches
+        return opened(
+            self._source, batches, self._deliver.opens, lambda: self._is_stopped, self._tell
+        )
 
     def stop(self) -> None:
         """Deliver what has been read and return from `run`. For signal handlers and threads."""

@@ -54,7 +54,11 @@ class Refusals:
 
 
 def opened(
-    source: Source, batches: Iterator[RecordBatch], opens: Opens, is_stopped: Callable[[], bool]
+    source: Source,
+    batches: Iterator[RecordBatch],
+    opens: Opens,
+    is_stopped: Callable[[], bool],
+    tell: Callable[[str], None],
 ) -> Iterator[RecordBatch]:
     """The batches of a source, held back where all records are refused, until one opens.
 
@@ -72,6 +76,8 @@ def opened(
             has_opened = any(_opens(record, opens, refusals) for record in batch.records)
             if not has_opened and refusals.are_too_many and not _may_open(source, opens, refusals):
                 raise _wrong_key(refusals)
+            if not has_opened and refusals.count and len(held) == 1:
+                tell(f"decrypt: {refusals.count} records did not open; held back until one does")
             if has_opened or not refusals.count or _is_full(held):
                 refusals = Refusals()
                 yield from held

@@ -73,11 +73,11 @@ def open_storage(url: str) -> Storage:
     Query parameters are the sink's and are ignored. Raises ConfigError for any other URL.
     """
     parts = split_url(url)
-    if parts.scheme == "file" and not parts.netloc and parts.path:
+    if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
         return FileStorage(Path(unquote(parts.path)))
     if parts.scheme == "s3" and parts.netloc:
         return S3Storage(open_client("s3"), parts.netloc, unquote(parts.path).strip("/"))
-    if "://" not in url and url:
+    if url and "://" not in url and parts.scheme not in {"file", "s3"}:
         return FileStorage(Path(url))
     raise ConfigError(
         "storage: the URL is neither file:///DIR nor s3://BUCKET/PREFIX",

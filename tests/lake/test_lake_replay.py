@@ -236,15 +236,24 @@ def test_key_is_asked_for_in_the_context_of_the_letters_owner(tmp_path):
     copied = letter._replace(position=letter.position._replace(stream="copied"))
     write(tmp_path, "dead-letter/cluster=cluster-OTHER/day=2026-11-23/a", lake_lines(copied))
     write(tmp_path, f"{FOLDER}/a", lake_lines(*letters(2)))
+
+    replay(tmp_path / "dead-letter", MemorySink(), unwrap=(keys := Keys()))
+
+    assert [context for _, context in keys.calls] == [CONTEXT, {"aws:rds:dbc-id": other}]
+
+
+def test_resource_id_that_is_given_goes_before_a_folder_but_not_before_the_streams_name(tmp_path):
+    """The folder is named by the `--resource-id` of the run, which may have been a wrong one."""
+    (letter,) = letters(1)
+    copied = letter._replace(position=letter.position._replace(stream="copied"))
+    write(tmp_path, "dead-letter/cluster=cluster-WRONG/day=2026-11-23/a", lake_lines(copied))
+    write(tmp_path, f"{FOLDER}/a", lake_lines(*letters(2)))
     write(tmp_path, "processing-failed/a", firehose_line(numbered(3)))
 
     replay(tmp_path, MemorySink(), unwrap=(keys := Keys()), given="db-GIVEN")
 
-    assert [context for _, context in keys.calls] == [
-        CONTEXT,
-        {"aws:rds:dbc-id": other},
-        {"aws:rds:db-id": "db-GIVEN"},
-    ]
+    given = {"aws:rds:db-id": "db-GIVEN"}
+    assert [context for _, context in keys.calls] == [CONTEXT, given, given]
 
 
 def test_letters_that_do_not_tell_whose_they_are_need_the_resource_id(tmp_path):

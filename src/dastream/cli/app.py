@@ -46,8 +46,26 @@ class _LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"dastream.cli.{cmd_name}").command
+        try:
+            command: click.Command = import_module(f"dastream.cli.{cmd_name}").command
+        except ModuleNotFoundError as error:
+            return _without(cmd_name, error)
         return command
+
+
+def _without(name: str, error: ModuleNotFoundError) -> click.Command:
+    """A command of which an extra is missing: help lists it, and whoever uses it is told."""
+
+    def fail() -> None:
+        raise error
+
+    return click.Command(
+        name,
+        callback=fail,
+        short_help=f"Not here: {error.name} is not installed.",
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
 
 
 @click.group(

@@ -13,7 +13,7 @@ from dastream.cli.app import DONE, NOT_CLEAN
 from dastream.cli.data_keys import data_keys_option, open_any_unwrap
 from dastream.cli.show import JsonView, open_console
 from dastream.decode import Decoder
-from dastream.errors import ConfigError, RecordError
+from dastream.errors import ConfigError, EnvelopeError, RecordError
 from dastream.keys import Unwrap
 from dastream.record import Record
 from dastream.settings import Settings
@@ -42,23 +42,24 @@ def command(file: IO[bytes], data_keys: IO[bytes] | None, resource_id: str | Non
     decode = Decoder.from_settings(settings, _unwrap(settings, data_keys))
     view = JsonView(open_console())
     failures = 0
+    is_base64 = False
     for number, record in _records(file, settings.envelope_bytes_max + 2):
         try:
             events = decode(record)
         except RecordError as error:
             failures += 1
+            is_base64 |= isinstance(error, EnvelopeError)
             click.echo(f"error: line {number}: {type(error).__name__}: {error}", err=True)
             continue
         for event in events:
             view.show(line.write(event))
-    if not failures:
-        return DONE
-    click.echo(
-        "hint: a line is the data of one record as JSON; `aws kinesis get-records` prints it in "
-        "base64, which is to be decoded first",
-        err=True,
-    )
-    return NOT_CLEAN
+    if is_base64:
+        click.echo(
+            "hint: a line is the data of one record as JSON; `aws kinesis get-records` prints it "
+            "in base64, which is to be decoded first",
+            err=True,
+        )
+    return NOT_CLEAN if failures else DONE
 
 
 def _records(file: IO[bytes], line_bytes_max: int) -> Iterator[tuple[int, Record]]:

@@ -91,7 +91,7 @@ def command(
         view = ViewSink(_show(zone, as_json=as_json), limit=limit, on_limit=source.stop)
         transforms = open_transforms(settings.transforms)
         deliver = Deliverer(decode, transforms, [view], resource_id=owner)
-        pipeline = Pipeline(source, deliver, MemoryCheckpoints())
+        pipeline = Pipeline(source, deliver, MemoryCheckpoints(), holds_back=False)
         with stop_on_signals(pipeline.stop):
             counters = pipeline.run()
     tell(_summary(view.shown, counters))

@@ -77,7 +77,8 @@ class Replay:
     """Brings dead letters through decode and transforms into a sink, each record once.
 
     `decoder_of` gives the decoder for a resource id. `given` is the resource id of the letters
-    that do not tell theirs. What cannot be read is told to `on_damage`, by key and reason.
+    whose stream does not tell theirs. What cannot be read is told to `on_damage`, by key and
+    reason.
     """
 
     def __init__(
@@ -134,7 +135,9 @@ class Replay:
 
     def _owner(self, record: Record, source: LetterObject) -> str:
         told = resource_id(record.position.stream) if record.position else None
-        owner = told or source.owner or self._given
+        owner = (
+            told or self._given or source.owner
+        )  # a folder may be named by a wrong --resource-id
         if owner is None:
             raise ConfigError(
                 "replay: the letters do not tell whose stream they are from",
