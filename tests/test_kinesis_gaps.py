@@ -247,6 +247,28 @@ def test_shard_that_is_as_old_as_the_stream_has_a_gap_at_its_start_once_that_has
     assert gaps(reading.batches({}, start_ms)) == [Gap("a", "1", "5", None, NOON_MS)]
 
 
+def test_what_may_have_expired_before_the_retention_was_raised_in_a_run_is_a_gap():
+    """It was raised after the run had asked; raising it brings nothing back."""
+    kinesis = FakeKinesis(a=Shard(5, 6, first=1))
+    reading = source(kinesis, clock=kinesis.seconds)
+    start_ms = reading.describe().lasting_ms
+    kinesis.now += timedelta(hours=16)
+    kinesis.retention_hours = 24 * 7
+
+    assert gaps(reading.batches({}, start_ms)) == [Gap("a", "1", "5", None, NOON_MS)]
+
+
+@pytest.mark.parametrize(
+    ("lost_ms", "is_gap"), [(NOON_MS - 1, True), (NOON_MS - 36_000_000, False)]
+)
+def test_what_was_lost_before_a_run_is_a_gap(lost_ms, is_gap):
+    kinesis = FakeKinesis(a=Shard(5, 6, first=1))
+    reading = source(kinesis)
+    start_ms = reading.describe().lasting_ms
+
+    assert len(gaps(reading.batches({}, start_ms, lost_ms))) == is_gap
+
+
 def test_shard_that_ended_with_all_its_records_before_its_first_page_is_a_gap():
     kinesis = FakeKinesis(a=Shard(is_closed=True, first=1))
     reading = source(kinesis, clock=kinesis.seconds)
