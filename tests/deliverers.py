@@ -66,6 +66,22 @@ def dies_in_the_third_part(lake):
     return _deliverer(lake, sink=sink, event_bytes_max=1)
 
 
+def dies_and_cuts_finer(lake):
+    """It dies with a whole batch delivered; who comes next delivers in parts."""
+    sink = _DeadlySink(lake, deaths_max=1, is_delivered=True)
+    return _deliverer(lake, sink=sink, event_bytes_max=1 if _has_died(lake) else 1 << 30)
+
+
+def dies_and_cuts_coarser(lake):
+    """It dies with a part delivered; who comes next delivers batches as they are."""
+    sink = _DeadlySink(lake, deaths_max=1, is_delivered=True)
+    return _deliverer(lake, sink=sink, event_bytes_max=1 << 30 if _has_died(lake) else 1)
+
+
+def _has_died(lake):
+    return Path(lake, "deaths").exists()
+
+
 def slow(lake):
     """Says that it has begun, and then takes its time."""
 

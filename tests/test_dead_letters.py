@@ -80,3 +80,13 @@ def test_batch_that_must_stay_whole_has_the_rest_of_it_among_its_dead_letters():
     assert len(batch.dead_spans) == 100
     assert (len(batch.events), len(batch.dead_letters)) == (2 * 100, 200)
     assert told.dead_letters == {"EnvelopeError": 100, "RecordError": 100}
+
+
+def test_memory_for_dead_letters_is_bounded_as_that_for_events_is():
+    """A record of a few bytes takes a hundred times as much when it is a letter."""
+    records = [record(b"x", number) for number in range(1, 101)]
+
+    source = MemorySource(STREAM, records, batch_records_max=100)
+    pipeline(source, [sink := MemorySink()], event_bytes_max=10_000).run()
+
+    assert [len(batch.dead_letters) for batch in sink.batches.values()] == [12] * 8 + [4]

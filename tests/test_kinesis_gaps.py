@@ -163,6 +163,25 @@ def test_reader_days_behind_notices_that_records_are_kept_for_a_shorter_time(is_
     assert (len(kinesis.iterators) > 1) == is_shortened
 
 
+def test_reader_days_behind_asks_for_the_retention_before_it_takes_a_page_for_the_next_one():
+    """The records that followed expired between two pages."""
+    kinesis = FakeKinesis(a=Shard(*range(1, 9)))
+    kinesis.retention_hours = 24 * 7
+    original = kinesis.get_records
+
+    def get_records(**request):
+        if len(kinesis.reads) == 1:
+            kinesis.retention_hours = 24
+            kinesis.shards["a"].records[:] = [(6, NOON), (7, NOON), (8, NOON)]
+        page = original(**request)
+        return page | ({"MillisBehindLatest": 3 * DAY_MS} if len(kinesis.reads) == 1 else {})
+
+    kinesis.get_records = get_records
+    reading = source(kinesis, clock=count(step=2).__next__, sleep=lambda _: None)
+
+    assert gaps(reading.batches({})) == [Gap("a", "2", "8", NOON_MS, NOON_MS)]
+
+
 class Silence(FakeKinesis):
     """A page goes through an hour of a shard, and says how far behind that is.
 
@@ -228,13 +247,32 @@ def test_shard_that_was_never_read_is_lifted_off_a_place_that_has_expired():
     original, now = kinesis.get_records, kinesis.now
 
     def get_records(**request):
-        kinesis.now = now + timedelta(minutes=90)
+        kinesis.now = max(kinesis.now, now + timedelta(minutes=90))
+        return original(**request)
+
+    def sleep(_):
+        kinesis.now += timedelta(seconds=1)
+
+    kinesis.get_records = get_records
+    batches = list(source(kinesis, clock=kinesis.seconds, sleep=sleep).batches({}))
+
+    assert sequences(batches) == [2, 3, 4]
+
+
+def test_what_expired_under_an_iterator_is_a_gap_where_reading_goes_on_at_the_horizon():
+    kinesis = Silence(0.5, 1.7, 8, 24, retention_days=1)
+    original, now = kinesis.get_records, kinesis.now
+
+    def get_records(**request):
+        if len(kinesis.reads) == 1:
+            kinesis.now = now + timedelta(hours=2)
         return original(**request)
 
     kinesis.get_records = get_records
     batches = list(source(kinesis, sleep=lambda _: None).batches({}))
 
-    assert sequences(batches) == [2, 3, 4]
+    assert sequences(batches) == [1, 3, 4]
+    assert [gap[:3] for gap in gaps(batches)] == [("a", "0", "1"), ("a", "1", "3")]
 
 
 def test_shard_that_is_as_old_as_the_stream_has_a_gap_at_its_start_once_that_has_expired():

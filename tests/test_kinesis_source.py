@@ -422,6 +422,21 @@ def test_stream_made_again_while_a_parent_was_delivered_is_not_read_through_its_
         next(batches)
 
 
+def test_stream_made_again_is_asked_for_if_an_iterator_expired_whatever_the_clock_says():
+    """A machine that a hypervisor held has not noticed that time passed."""
+    kinesis = FakeKinesis(a=Shard(1, 2, 3))
+    limits = BatchLimits(flush_bytes_max=1)
+    reading = source(kinesis, once=False, limits=limits, poll_seconds=0, clock=lambda: 0.0)
+    batches = reading.batches({})
+    assert [next(batches).through, next(batches).through] == ["1", "2"]
+
+    remade(kinesis)
+    kinesis.errors = ["ExpiredIteratorException"]
+
+    with pytest.raises(SourceError, match="made again"):
+        next(batches)
+
+
 def test_stream_made_again_while_a_page_a_day_behind_was_read_is_not_read_on():
     kinesis = FakeKinesis(a=Shard(1, 2, 3, 4))
     original = kinesis.get_records

@@ -176,6 +176,28 @@ def test_batch_that_is_held_further_than_the_stream_reaches_stops():
         pipeline(MIXED[:2], [LakeSink(storage)]).run()
 
 
+@pytest.mark.parametrize("expired", [1, 2])
+def test_batch_is_formed_again_also_if_a_record_of_it_expired_in_its_midst(expired):
+    """Before the first page, or between the first and the next."""
+
+    class Expiring(MemorySource):
+        def batches(self, progress, start_ms=0, lost_ms=0):
+            gap = None
+            for batch in super().batches(progress, start_ms, lost_ms):
+                if int(batch.through) == expired:
+                    gap = Gap(SHARD, batch.after, str(expired + 1), None, ARRIVAL_MS)
+                    continue
+                yield replace(batch, after=gap.after, gap=gap) if gap else batch
+                gap = None
+
+    records = [record(GARBAGE, 1), record(activity(2), 2), record(GARBAGE, 3)]
+    storage, checkpoints = half_delivered(records), MemoryCheckpoints()
+    pipeline(Expiring(STREAM, records, batch_records_max=1), [LakeSink(storage)], checkpoints).run()
+
+    assert checkpoints.progress(STREAM) == {SHARD: "3"}
+    assert sum(dead_letters(storage).values()) == (2 if expired == 2 else 1)
+
+
 def test_every_gap_is_told_where_several_lie_in_a_batch_that_is_formed_again():
     class Gapped(MemorySource):
         def batches(self, progress, start_ms=0, lost_ms=0):

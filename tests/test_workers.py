@@ -81,7 +81,12 @@ def test_errors_come_back_as_themselves(tmp_path, open_deliverer, kind, hint):
 
 @pytest.mark.parametrize(
     ("open_deliverer", "deaths"),
-    [(deliverers.dies_twice_after_delivery, 2), (deliverers.dies_in_the_third_part, 1)],
+    [
+        (deliverers.dies_twice_after_delivery, 2),
+        (deliverers.dies_in_the_third_part, 1),
+        (deliverers.dies_and_cuts_finer, 1),
+        (deliverers.dies_and_cuts_coarser, 1),
+    ],
 )
 def test_batch_of_a_worker_that_died_is_delivered_once_by_the_next(
     tmp_path, open_deliverer, deaths
