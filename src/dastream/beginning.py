@@ -20,9 +20,8 @@ class Start(NamedTuple):
     """From where a run reads: after the progress of each shard, and else from a time on.
 
     What arrived before `lost_ms` may have expired, whatever the stream says now. `retention_ms` is
-    for how long it keeps a record, `seen_ms` when each instance was heard
-    of last, of those within that time. `told` has a line for people about each thing that was not
-    as the last run left it.
+    for how long it keeps a record, `seen_ms` when each instance was heard of last, of those within
+    that time. `told` has a line for people about each thing that was not as the last run left it.
     """
 
     progress: Mapping[str, str]

@@ -33,7 +33,7 @@ class Resumption:
     def __call__(self, batch: RecordBatch) -> Iterator[tuple[RecordBatch, bool]]:
         """The same records as batches, each with whether sinks hold it already.
 
-        Raises SinkError if nothing was read of a batch that they do not hold whole.
+        Raises SinkError if a batch that they do not hold whole cannot be formed again.
         """
         rest: RecordBatch | None = batch
         while rest is not None and rest.shard not in self._settled:

@@ -1,6 +1,7 @@
 import signal
 
 import pytest
+from run_streams import Stream
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +17,20 @@ def heard_signals():
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.fixture
+def stream(aws):
+    made = Stream(aws)
+    yield made
+    made.kinesis.delete_stream(StreamName=made.name)
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return (tmp_path / "lake").as_uri()
+
+
+@pytest.fixture
+def state(tmp_path):
+    return f"sqlite://{tmp_path}/state.sqlite"

@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 
 import pytest
-from test_run import Stream
+from run_streams import Stream
 
 from dastream.cli.app import run_app
 from dastream.lake.database import Database

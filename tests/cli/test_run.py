@@ -4,89 +4,23 @@ import signal
 import stat
 import subprocess
 import sys
-import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
+from run_streams import Stream, expected, last_counters, statements, wait_until
 
 from dastream.checkpoint import SqliteCheckpoints
 from dastream.cli.app import run_app
 from dastream.storage import open_storage
-from support import CLUSTER, CONTEXT, HEARTBEAT, STREAM, entry, gunzip_lines, sealed
+from support import CLUSTER, HEARTBEAT, STREAM, entry, gunzip_lines
 
 GARBAGE = b"no envelope"
-
-
-class Stream:
-    """A stream on the endpoint with a key that KMS knows."""
-
-    def __init__(self, aws, name=STREAM):
-        self.name = name
-        self.url = f"kinesis://{name}"
-        self.kinesis = aws.client("kinesis")
-        self.kinesis.create_stream(StreamName=name, ShardCount=2)
-        kms = aws.client("kms")
-        kms_key_id = kms.create_key()["KeyMetadata"]["KeyId"]
-        self.key = kms.generate_data_key(
-            KeyId=kms_key_id, KeySpec="AES_256", EncryptionContext=CONTEXT
-        )
-
-    def put(self, data, shard=0):
-        self.kinesis.put_record(
-            StreamName=self.name,
-            Data=data,
-            PartitionKey="p",
-            ExplicitHashKey=str(shard * 2**127),
-        )
-
-    def put_entries(self, *entries, shard=0):
-        data_key, key = self.key["Plaintext"], self.key["CiphertextBlob"]
-        self.put(sealed(entries, data_key=data_key, key=key), shard)
-
-    def put_statements(self, numbers):
-        for number in numbers:
-            self.put_entries(entry(f"SELECT {number}"), shard=number % 2)
-
-
-@pytest.fixture
-def stream(aws):
-    made = Stream(aws)
-    yield made
-    made.kinesis.delete_stream(StreamName=made.name)
-
-
-@pytest.fixture
-def lake(tmp_path):
-    return (tmp_path / "lake").as_uri()
-
-
-@pytest.fixture
-def state(tmp_path):
-    return f"sqlite://{tmp_path}/state.sqlite"
-
-
-def statements(url):
-    """The SQL texts of all delivered lines, and how often."""
-    storage = open_storage(url)
-    lines = [
-        line for item in storage.list("events/") for line in gunzip_lines(storage.get(item.key))
-    ]
-    return Counter(json.loads(line)["commandText"] for line in lines)
-
-
-def expected(numbers):
-    return Counter(f"SELECT {number}" for number in numbers)
 
 
 def run_once(stream, lake, state, *options):
     return run_app(
         ["run", "--source", stream.url, "--sink", lake, "--state", state, "--once", *options]
     )
-
-
-def last_counters(err):
-    return json.loads(err.splitlines()[-1])
 
 
 def test_once_delivers_every_shard_to_its_tip(stream, lake, state, capsys):
@@ -293,13 +227,6 @@ def test_wrong_setting_ends_with_2(stream, lake, state, monkeypatch, capsys):
 
     assert run_once(stream, lake, state) == 2
     assert "DASTREAM_KEY_CACHE_KEYS_MAX" in capsys.readouterr().err
-
-
-def wait_until(condition, seconds_max=20):
-    deadline = time.monotonic() + seconds_max
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -6,21 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from test_run import Stream, expected, statements, wait_until
+from run_streams import expected, statements, wait_until
 
 from support import entry
-
-
-@pytest.fixture
-def stream(aws):
-    made = Stream(aws)
-    yield made
-    made.kinesis.delete_stream(StreamName=made.name)
-
-
-@pytest.fixture
-def lake(tmp_path):
-    return (tmp_path / "lake").as_uri()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 import threading
 
 import pytest
-from test_run import Stream, wait_until
+from run_streams import wait_until
 
 from support import entry
 
@@ -33,13 +33,6 @@ class Terminal:
         """Whether the line that is there now, or the last one that was, holds a text."""
         last = self._shown.decode().rstrip().rpartition("\x1b[K")[2]
         return text in last
-
-
-@pytest.fixture
-def stream(aws):
-    made = Stream(aws)
-    yield made
-    made.kinesis.delete_stream(StreamName=made.name)
 
 
 @pytest.fixture

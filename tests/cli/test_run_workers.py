@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from test_run import expected, last_counters, statements, wait_until
+from run_streams import expected, last_counters, statements, wait_until
 
 from dastream.checkpoint import SqliteCheckpoints
 from dastream.cli.app import run_app
@@ -51,11 +51,6 @@ def stream(aws):
     made = Stream(aws)
     yield made
     made.kinesis.delete_stream(StreamName=STREAM)
-
-
-@pytest.fixture
-def lake(tmp_path):
-    return (tmp_path / "lake").as_uri()
 
 
 @pytest.fixture

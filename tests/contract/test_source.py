@@ -151,14 +151,21 @@ def test_expired_iterators_lose_and_repeat_nothing(peer, stream):
     assert gaps(found) == []
 
 
-def test_stream_that_was_made_again_while_iterators_expired_is_not_read_on(peer, stream):
+def made_again_after_a_record(peer, stream, **how):
+    """The batches of a run that has read a record of a stream, which was made again since."""
     put(peer.kinesis, stream, b"old")
-    reading = source(peer, stream, once=False, limits=BatchLimits(flush_bytes_max=1))
+    limits = BatchLimits(flush_bytes_max=1)
+    reading = source(peer, stream, once=False, limits=limits, **how)
     reading.describe()
     batches = reading.batches({})
     assert next(batches).records[0].data == b"old"
     remake(peer, stream)
     put(peer.kinesis, stream, b"new")
+    return batches
+
+
+def test_stream_that_was_made_again_while_iterators_expired_is_not_read_on(peer, stream):
+    batches = made_again_after_a_record(peer, stream)
     peer.go_on(301)
 
     with pytest.raises(SourceError, match="was deleted and made again") as caught:
@@ -168,13 +175,7 @@ def test_stream_that_was_made_again_while_iterators_expired_is_not_read_on(peer,
 
 def test_stream_that_was_made_again_while_a_run_was_held_up_is_not_read_on(peer, stream):
     """An iterator of the old stream may give records of the new one."""
-    put(peer.kinesis, stream, b"old")
-    reading = source(peer, stream, once=False, limits=BatchLimits(flush_bytes_max=1))
-    reading.describe()
-    batches = reading.batches({})
-    assert next(batches).records[0].data == b"old"
-    remake(peer, stream)
-    put(peer.kinesis, stream, b"new")
+    batches = made_again_after_a_record(peer, stream)
     peer.go_on(10)
 
     with pytest.raises(SourceError):
@@ -191,14 +192,8 @@ def test_stream_that_was_made_again_is_not_read_on_if_the_read_after_it_is_throt
                 raise ClientError({"Error": {"Code": "ThrottlingException"}}, "GetRecords")
             return peer.kinesis.get_records(**request)
 
-    put(peer.kinesis, stream, b"old")
-    throttled, limits = Throttled(), BatchLimits(flush_bytes_max=1)
-    reading = source(peer, stream, reading=throttled, once=False, limits=limits)
-    reading.describe()
-    batches = reading.batches({})
-    assert next(batches).records[0].data == b"old"
-    remake(peer, stream)
-    put(peer.kinesis, stream, b"new")
+    throttled = Throttled()
+    batches = made_again_after_a_record(peer, stream, reading=throttled)
     peer.go_on(10)
     throttled.is_throttling = True
 

@@ -218,7 +218,7 @@ class ShardReader:
 
     def _gap(self, until: str, arrival_ms: int | None) -> Gap | None:
         """What may be missing before `until`, if anything may."""
-        if self._is_joined and self._after is not None:
+        if self._is_joined:
             return None
         if self._after is None and not self._standing.may_lack(self._shard.id, self._start_ms):
             return None
