@@ -7,7 +7,8 @@ import pytest
 from botocore.stub import Stubber
 
 from dastream.errors import ConfigError, ServiceError
-from dastream.storage import CONFLICTS_MAX, S3Storage, copy_objects, open_storage
+from dastream.storage import S3Storage, copy_objects, open_storage
+from dastream.storage.s3 import CONFLICTS_MAX
 from dastream.testing import MemoryStorage
 
 BUCKET = "a-bucket"

@@ -9,7 +9,8 @@ from urllib.parse import unquote, urlsplit
 import boto3
 from botocore.exceptions import ClientError
 
-from dastream.storage import TEMPORARY, open_storage
+from dastream.storage import open_storage
+from dastream.storage.files import TEMPORARY
 from fed import Feed
 from ledger import Found, Ledger
 from support import CONTEXT, STREAM

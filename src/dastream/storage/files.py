@@ -1,99 +1,25 @@
-"""Objects under a root: put if absent, get and list, over `file://` and `s3://`.
-
-An object is written once and never changed. `put_if_absent` returns when the object is durable,
-and a reader sees all of it or nothing.
-"""
+"""Objects as files of a directory."""
 
 from __future__ import annotations
 
 import errno
 import os
-import random
 import secrets
 import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
-from urllib.parse import unquote
 
-from dastream.clients import CallError, call, open_client
-from dastream.errors import ConfigError, ServiceError
-from dastream.settings import split_url
+from dastream.errors import ServiceError
+from dastream.storage.contract import StoredObject
 
-__all__ = ["FileStorage", "S3Storage", "Storage", "StoredObject", "copy_objects", "open_storage"]
+__all__ = ["TEMPORARY", "FileStorage"]
 
 TEMPORARY = "_dastream/tmp"
 """Where a file is written before it gets its name; no reader looks there."""
 
 TEMPORARY_AGE_SECONDS_MAX = 3600
 """What is older there was left by a crash: no write takes as long."""
-
-CONFLICTS_MAX = 5
-"""Answers 409 to one put, one after another, before it has failed."""
-
-CONFLICT_WAIT_SECONDS = 0.1
-"""The longest wait after the first of them; each wait is up to twice as long as the last."""
-
-
-class StoredObject(NamedTuple):
-    """An object's key, relative to the root, and its size in bytes."""
-
-    key: str
-    size: int
-
-
-class Storage(Protocol):
-    """What sinks write through and the lake reads through. All raise ServiceError.
-
-    `list` raises ConfigError if there is nothing to list from, such as no bucket of this name.
-    """
-
-    url: str
-
-    def put_if_absent(self, key: str, data: bytes) -> bool:
-        """Store `data` durably under `key`; False, and nothing done, if the key is taken."""
-        ...
-
-    def get(self, key: str, bytes_max: int | None = None, *, start: int = 0) -> bytes | None:
-        """The object, or at most `bytes_max` bytes of it; None if there is none.
-
-        They begin at byte `start`; a negative one counts from the end, as in a slice.
-        """
-        ...
-
-    def list(self, prefix: str = "") -> Iterator[StoredObject]:
-        """The objects whose keys begin with `prefix`, in the order of their keys."""
-        ...
-
-
-def open_storage(url: str) -> Storage:
-    """The storage that a URL names: `file:///DIR`, a plain path, or `s3://BUCKET/PREFIX`.
-
-    Query parameters are the sink's and are ignored. Raises ConfigError for any other URL.
-    """
-    parts = split_url(url)
-    if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
-        return FileStorage(Path(unquote(parts.path)))
-    if parts.scheme == "s3" and parts.netloc:
-        return S3Storage(open_client("s3"), parts.netloc, unquote(parts.path).strip("/"))
-    if url and "://" not in url and parts.scheme not in {"file", "s3"}:
-        return FileStorage(Path(url))
-    raise ConfigError(
-        "storage: the URL is neither file:///DIR nor s3://BUCKET/PREFIX",
-        hint="write file:///srv/lake, s3://my-bucket/lake, or the path of a directory",
-    )
-
-
-def copy_objects(source: Storage, target: Storage) -> int:
-    """Copy all objects that the target does not have; returns how many there are."""
-    count = 0
-    for count, item in enumerate(source.list(), start=1):  # noqa: B007 - the last one is returned
-        data = source.get(item.key)
-        if data is not None:
-            target.put_if_absent(item.key, data)
-    return count
-
 
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS})
 """How link(2) says that a file system has none, where a file could be made before."""
@@ -303,109 +229,3 @@ _FILE_HINTS = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
 }
-
-
-class S3Storage:
-    """Objects of a bucket below a prefix. `client` is boto3's."""
-
-    def __init__(self, client: Any, bucket: str, prefix: str) -> None:
-        self.url = f"s3://{bucket}/{prefix}"
-        self._client = client
-        self._bucket = bucket
-        self._prefix = f"{prefix}/" if prefix else ""
-
-    def put_if_absent(self, key: str, data: bytes) -> bool:
-        """A conditional put: S3 answers 412 where the key is taken.
-
-        Where another request for the key is under way it answers 409, which says nothing about
-        whose object will be there: ask again (S3 API reference, PutObject, If-None-Match).
-        """
-        for conflicts in range(CONFLICTS_MAX):
-            if conflicts:
-                time.sleep(_wait_seconds(conflicts))
-            try:
-                self._put(key, data)
-            except CallError as error:
-                if error.code == "PreconditionFailed":
-                    return False
-                if error.code != "ConditionalRequestConflict":
-                    raise _s3_error("write", self._bucket, error) from None
-            else:
-                return True
-        raise ServiceError(
-            "s3: cannot write an object (ConditionalRequestConflict)",
-            hint="another writer is at the same place: stop it, or deliver elsewhere",
-        )
-
-    def get(self, key: str, bytes_max: int | None = None, *, start: int = 0) -> bytes | None:
-        """The object's bytes, or a range of it."""
-        extent = _extent(start, bytes_max)
-        try:
-            answer = call(
-                self._client.get_object, Bucket=self._bucket, Key=self._prefix + key, **extent
-            )
-            data: bytes = call(answer["Body"].read)
-        except CallError as error:
-            if error.code == "NoSuchKey":
-                return None
-            if error.code == "InvalidRange":
-                return b""  # it has no byte there, an empty object not even a first one
-            raise _s3_error("read", self._bucket, error) from None
-        return data[:bytes_max]
-
-    def list(self, prefix: str = "") -> Iterator[StoredObject]:
-        """All pages of ListObjectsV2."""
-        request = {"Bucket": self._bucket, "Prefix": self._prefix + prefix}
-        while True:
-            try:
-                page = call(self._client.list_objects_v2, **request)
-            except CallError as error:
-                if error.code == "NoSuchBucket":  # who lists begins, so nothing is under way
-                    raise _no_bucket(self._bucket) from None
-                raise _s3_error("list", self._bucket, error) from None
-            for item in page.get("Contents", ()):
-                yield StoredObject(item["Key"].removeprefix(self._prefix), item["Size"])
-            if not page["IsTruncated"]:
-                return
-            request["ContinuationToken"] = page["NextContinuationToken"]
-
-    def _put(self, key: str, data: bytes) -> None:
-        call(
-            self._client.put_object,
-            Bucket=self._bucket,
-            Key=self._prefix + key,
-            Body=data,
-            IfNoneMatch="*",
-        )
-
-
-def _extent(start: int, bytes_max: int | None) -> dict[str, str]:
-    """The argument that names a range (RFC 9110, 14.1.2); from the end it has a start only."""
-    if start < 0:
-        return {"Range": f"bytes={start}"}
-    if bytes_max is not None:
-        return {"Range": f"bytes={start}-{start + bytes_max - 1}"}
-    return {"Range": f"bytes={start}-"} if start else {}
-
-
-def _wait_seconds(conflicts: int) -> float:
-    longest = CONFLICT_WAIT_SECONDS * 2 ** (conflicts - 1)
-    return random.uniform(longest / 2, longest)  # noqa: S311 - spreads writers, guards nothing
-
-
-def _no_bucket(bucket: str) -> ConfigError:
-    return ConfigError(
-        f"s3: there is no bucket {bucket} (NoSuchBucket)",
-        hint="check its name, and whether AWS_ENDPOINT_URL leads to where it is; or create it",
-    )
-
-
-def _s3_error(step: str, bucket: str, error: CallError) -> ServiceError:
-    hint = error.hint or "check the bucket's name and region, and what this role may do there"
-    if error.code == "AccessDenied" and step != "write":
-        # S3 API reference, GetObject: without s3:ListBucket a missing object is 403, not 404.
-        hint = (
-            "allow s3:GetObject on the objects and s3:ListBucket on the bucket: without the "
-            "latter S3 denies access to what is not there"
-        )
-    return ServiceError(f"s3: cannot {step} in {bucket} ({error.code})", hint=hint)
